@@ -1,0 +1,285 @@
+"""The composition root: builds the rooms, starts them, serves, and takes them down in order.
+
+Law: the only place that knows every room, hands out clocks and chance, and catches signals.
+"""
+
+import asyncio
+import gc
+import random
+import secrets
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any
+
+import uvloop
+
+from proxy.control.admin import Admin
+from proxy.control.config import Config
+from proxy.control.log import Log
+from proxy.control.metrics import Metrics, Reading
+from proxy.control.tally import Tally
+from proxy.flow.delivery import Delivery
+from proxy.flow.delivery import Rooms as DeliveryRooms
+from proxy.flow.door import Door
+from proxy.flow.evidence import Evidence
+from proxy.flow.guard import Guard
+from proxy.flow.identities import Identities
+from proxy.flow.secondary import Secondary
+from proxy.flow.shadow import Shadow
+from proxy.flow.tasks import Tasks
+from proxy.flow.turnstile import Turnstile
+from proxy.flow.write import Rooms as WriteRooms
+from proxy.store.journal import Journal
+from proxy.store.ledger import Ledger
+from proxy.store.writer import StoreError
+from proxy.wire.downstream import Clients
+from proxy.wire.pool import Pool
+from rules.breaker import Breaker
+from rules.message import Side
+from rules.redact import Redaction
+from rules.route import Route
+from rules.stage import DUTIES
+
+TICK_S = 0.25
+"""How often deadlines are looked at: a time-out is late by this much at the most."""
+
+BACKLOG_LISTEN = 1024
+"""Connections that may wait to be accepted."""
+
+
+class StartError(Exception):
+    """The sidecar cannot start; its text is one clear line."""
+
+
+class App:
+    """One sidecar. `start`, `serve` until a signal, `stop`."""
+
+    def __init__(self, config: Config, log: Log) -> None:
+        self.config = config
+        self.log = log
+        self.tally = Tally()
+        self.instance = secrets.token_hex(8)
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+        self._stopping = asyncio.Event()
+        self._ticker: asyncio.TimerHandle | None = None
+        self._ledger: Ledger | None = None
+        self._routes = {
+            route.name: route for route in (*config.policy.routes, config.policy.fallback)
+        }
+
+    async def start(self) -> None:
+        """Open the stores, take up what is owed, listen. Raises StartError."""
+        config = self.config
+        try:
+            self.journal = await Journal.open(config.journal, self.tally, time.time)
+        except StoreError as error:
+            raise StartError(str(error)) from error
+        try:
+            await self._open_ledger()
+            self._build()
+            await self._resume()
+            self._listener = await self._loop.create_server(
+                self.clients.connect, config.listen.host, config.listen.port, backlog=BACKLOG_LISTEN
+            )
+        except OSError as error:
+            await self._close_stores()
+            raise StartError(
+                f"cannot listen on {config.listen.host}:{config.listen.port}: {error.strerror}"
+            ) from error
+        try:
+            admin = await self.admin.start()
+        except OSError as error:
+            self._listener.close()
+            await self._close_stores()
+            raise StartError(
+                f"cannot listen on {config.admin.host}:{config.admin.port}: {error.strerror}"
+            ) from error
+        self._tick()
+        gc.collect()
+        gc.freeze()
+        self._say_ready(admin)
+
+    def _build(self) -> None:
+        config, tally, log = self.config, self.tally, self.log
+        redact = config.redact
+        redaction = Redaction(
+            headers=frozenset(name.lower() for name in redact.headers),
+            fields=frozenset(name.lower() for name in redact.fields),
+            key=self.journal.redaction_key,
+        )
+        hop = f"Twinwrite-Hop: {self.instance}".encode()
+        self.tasks = Tasks(log)
+        self.pools = {side: Pool(config.backends[side]) for side in Side}
+        self.guard = Guard(config.breaker_limits, self._loop.time)
+        self.guard.watch(self._breaker_changed)
+        self.evidence = Evidence(self._ledger, redaction, tally)
+        identities = Identities(self.journal, tally)
+        rooms = DeliveryRooms(
+            journal=self.journal, identities=identities, guard=self.guard, evidence=self.evidence,
+            secondary=Secondary(self.pools, identities, tally, hop), tally=tally, tasks=self.tasks,
+        )  # fmt: skip
+        self.delivery = Delivery(
+            rooms, config.delivery, config.fate_limits, self._route, random.random
+        )
+        self.delivery.paused = config.policy.kill_switch
+        foreground = WriteRooms(
+            listen=config.listen, journal=self.journal, journal_settings=config.journal,
+            delivery=self.delivery, shadow=Shadow(rooms, self.delivery, config.compare.pending_max),
+            turnstile=Turnstile(), pools=self.pools, tally=tally, tasks=self.tasks, log=log, hop=hop,
+        )  # fmt: skip
+        self.clients = Clients(config.listen, Door(foreground, lambda: config.policy))
+        self.metrics = Metrics(tally, self.reading)
+        self.admin = Admin(config.admin, self.metrics, self.status, self._not_ready)
+
+    async def _open_ledger(self) -> None:
+        try:
+            self._ledger = await Ledger.open(
+                self.journal.directory, self.config.ledger.samples_max, time.time
+            )
+        except StoreError as error:  # evidence is lost, writes are not
+            self.log.error("ledger_failed", error=str(error))
+
+    async def _resume(self) -> None:
+        owed = await self.journal.owed()
+        if owed:
+            self.log.info("resumed", owed=len(owed))
+        self.delivery.resume(owed)
+
+    def _say_ready(self, admin: str) -> None:
+        for warning in self.config.warnings:
+            self.log.warning("config", detail=warning)
+        host, port = self._listener.sockets[0].getsockname()[:2]
+        self.log.info(
+            "ready", listen=f"{host}:{port}", admin=admin, instance=self.instance,
+            stage=self.config.policy.stage, version=version("twinwrite"),
+        )  # fmt: skip
+
+    async def serve(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stopping.set)
+        await self._stopping.wait()
+
+    async def stop(self) -> None:
+        """Drain with a deadline; what is owed stays in the journal."""
+        timeout_s = self.config.listen.drain_timeout_ms / 1000
+        self.log.info("draining", in_flight=self.tally.in_flight)
+        self._listener.close()
+        self.delivery.paused = True
+        self.clients.drain()
+        left = await self._drained(timeout_s)
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self.clients.abort()
+        await self.tasks.cancel()
+        await self.admin.stop()
+        for pool in self.pools.values():
+            pool.close()
+        await self._close_stores()
+        self.log.info("stopped", unfinished=left, owed=len(self.delivery))
+
+    async def _drained(self, timeout_s: float) -> int:
+        deadline = self._loop.time() + timeout_s
+        while (self.clients.open or len(self.tasks)) and self._loop.time() < deadline:
+            await self.tasks.drain(TICK_S)
+            await asyncio.sleep(0 if self.tasks else TICK_S / 10)
+        return len(self.tasks)
+
+    async def _close_stores(self) -> None:
+        if self._ledger is not None:
+            await self._ledger.close()
+        await self.journal.close()
+
+    # what others see
+
+    def reading(self) -> Reading:
+        """The numbers that are not in the tally."""
+        oldest = self.delivery.oldest()
+        return Reading(
+            requests=self.clients.requests,
+            refused=self.clients.refused,
+            connections=len(self.clients.open),
+            backlog_rows=len(self.delivery),
+            oldest_seconds=0.0 if oldest is None else max(time.time() - oldest, 0.0),
+            breakers={
+                name: (each.state, each.reason) for name, each in self.guard.breakers().items()
+            },
+            commits=self.journal.writer.commits,
+            commit_seconds=self.journal.writer.commit_seconds,
+        )
+
+    def status(self) -> Mapping[str, Any]:
+        """What `/status` shows."""
+        reading, tally, policy = self.reading(), self.tally, self.config.policy
+        return {
+            "version": version("twinwrite"),
+            "instance": self.instance,
+            "stage": policy.stage,
+            "primary": DUTIES[policy.stage].primary,
+            "kill_switch": policy.kill_switch,
+            "uptime_seconds": round(self._loop.time() - self._started, 3),
+            "accepted": tally.accepted,
+            "intents": tally.states,
+            "skipped": tally.skips,
+            "in_flight": tally.in_flight,
+            "backlog": {
+                "rows": reading.backlog_rows,
+                "bytes": tally.backlog_bytes,
+                "oldest_seconds": round(reading.oldest_seconds, 3),
+            },
+            "breakers": {
+                name: {"state": state, "reason": reason}
+                for name, (state, reason) in reading.breakers.items()
+            },
+            "verdicts": tally.verdicts,
+        }
+
+    async def _not_ready(self) -> str:
+        if self._stopping.is_set():
+            return "draining"
+        primary = DUTIES[self.config.policy.stage].primary
+        if not await self.pools[primary].is_reachable():
+            return (
+                f"the primary ({primary}, {self.config.backends[primary].url}) takes no connection"
+            )
+        return ""
+
+    # inside
+
+    def _tick(self) -> None:
+        self.clients.sweep()
+        for pool in self.pools.values():
+            pool.sweep()
+        self.journal.sweep()
+        self.delivery.sweep()
+        if self._ledger is not None:
+            self._ledger.writer.nudge()
+        self._ticker = self._loop.call_later(TICK_S, self._tick)
+
+    def _route(self, name: str) -> Route:
+        return self._routes.get(name, self.config.policy.fallback)
+
+    def _breaker_changed(self, category: str, breaker: Breaker) -> None:
+        self.log.warning("breaker", category=category, state=breaker.state, reason=breaker.reason)
+        self.evidence.event(
+            "breaker", category=category, state=breaker.state, reason=breaker.reason
+        )
+
+
+async def _run(config: Config, log: Log) -> None:
+    app = App(config, log)
+    await app.start()
+    try:
+        await app.serve()
+    finally:
+        await app.stop()
+
+
+def run(config: Config, log: Log) -> None:
+    """Run a sidecar until it is told to stop. Raises StartError."""
+    with suppress(KeyboardInterrupt):
+        uvloop.run(_run(config, log))

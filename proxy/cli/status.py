@@ -1,0 +1,77 @@
+"""`twinwrite status`: what the running sidecar says of itself, or what its journal says when it does not run."""
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from proxy.cli.options import config_option, configured, fail, json_option, print_json
+from proxy.store import reader
+from proxy.store.writer import StoreError
+
+TIMEOUT_S = 5.0
+
+
+@click.command()
+@config_option
+@json_option
+def status(config_path: str, as_json: bool) -> None:
+    """Show stage, intents by state, backlog, breakers and verdicts.
+
+    \b
+    Examples:
+      twinwrite status -c twinwrite.toml
+      twinwrite status --json | jq .backlog
+    """
+    config = configured(config_path)
+    found = _ask(config.admin.host, config.admin.port)
+    if found is None:
+        found = _from_journal(Path(config.journal.directory), config.policy.stage)
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+
+
+def _ask(host: str, port: int) -> dict[str, Any] | None:
+    url = f"http://{host}:{port}/status"
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as reply:
+            document: dict[str, Any] = json.load(reply)
+            return {"running": True, **document}
+    except (urllib.error.URLError, OSError, ValueError):
+        return None
+
+
+def _from_journal(directory: Path, stage: str) -> dict[str, Any]:
+    try:
+        counts = reader.states(directory)
+    except StoreError as error:
+        fail(f"no sidecar answers on the admin port, and {error}")
+    return {"running": False, "stage": stage, "intents": counts}
+
+
+def _show(found: dict[str, Any]) -> None:
+    console = Console()
+    running = "running" if found["running"] else "not running: this is what its journal says"
+    console.print(f"[bold]{running}[/], stage [bold]{found['stage']}[/]")
+    for name in ("intents", "skipped", "backlog", "verdicts"):
+        rows = {word: count for word, count in found.get(name, {}).items() if count}
+        if rows:
+            console.print(_table(name, rows))
+    for category, breaker in found.get("breakers", {}).items():
+        console.print(f"breaker {category}: [bold]{breaker['state']}[/] {breaker['reason']}")
+    if "accepted" in found:
+        console.print(f"accepted writes: {found['accepted']}")
+
+
+def _table(name: str, rows: dict[str, Any]) -> Table:
+    table = Table(name, "", show_header=True)
+    for word, count in rows.items():
+        table.add_row(word, str(count))
+    return table

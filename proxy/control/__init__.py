@@ -1,0 +1,1 @@
+"""Steering: settings, live changes, metrics, logs and the admin API. It says how; others do."""

@@ -1,0 +1,339 @@
+"""The configuration: a TOML file and the environment become one frozen `Config`, or all problems.
+
+Law: a `Config` is valid as a whole; contradictions are refused here and met nowhere else. What is
+allowed but may surprise is a warning. The policy and the limits of `rules/` are built here.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from proxy.control.keys import Key, Origin, text, toml, under
+from proxy.control.reading import (
+    PREFIX,
+    Problem,
+    Reading,
+    document,
+    from_variable,
+    overlay,
+    suggestion,
+    variables,
+)
+from proxy.control.settings import Route as RouteSettings
+from proxy.control.settings import Settings
+from rules import breaker, fate
+from rules.compare import Comparison
+from rules.identity import Harvest, Translation
+from rules.message import Side
+from rules.pointer import compile_pattern
+from rules.redact import DEFAULT_HEADERS
+from rules.route import Category, Match, Mirrored, Ordering, Policy, Route, compile_path
+from rules.source import Place, parse_source
+from rules.stage import DUTIES, Mirror, Stage
+
+FALLBACK = "default"
+"""The name of the route that takes what no other route matches."""
+
+DUAL_WRITE = "TWINWRITE_DUAL_WRITE"
+"""0 turns the kill switch on, 1 turns it off: the flag for "write to both sides"."""
+
+FILE = "TWINWRITE_CONFIG"
+"""Names the file, for the command line; sets no key."""
+
+_ELSEWHERE = ip_address("192.0.2.1")  # RFC 5737: nobody's
+_LINK = re.compile(r"(?:tcp|udp|sctp)://.*")  # what Kubernetes puts into NAME_PORT
+_SERVICE = re.compile(PREFIX + r"(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT.*|PORT(?:_[0-9]+_.*)?)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(Settings):
+    """The settings in force, and what is built from them.
+
+    `origins` tells where a value comes from, by dotted path; what is not in it is a default.
+    """
+
+    policy: Policy
+    fate_limits: fate.Limits
+    breaker_limits: breaker.Limits
+    origins: Mapping[str, Origin]
+    warnings: tuple[str, ...]
+
+
+class ConfigError(Exception):
+    """The configuration is not valid. `problems` are all of them; as text, one per line."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+def load(path: str, environment: Mapping[str, str]) -> Config:
+    """The configuration of a TOML file and an environment; raises ConfigError."""
+    try:
+        content = Path(path).read_text("utf-8-sig")
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror or error}"
+    except ValueError as error:
+        problem = f"cannot be read: {error}"
+    else:
+        return parse(content, path, environment)
+    raise ConfigError((Problem(source=path, key="", value="", allowed=problem),))
+
+
+def parse(content: str, source: str, environment: Mapping[str, str]) -> Config:
+    """The configuration of a TOML text, as `load`; `source` is how problems call it."""
+    raw, broken = document(content, source)
+    if broken:
+        raise ConfigError(broken)
+    overlaid = _overlay(raw, environment)
+    reading = Reading(source, overlaid.variables)
+    settings = reading.table(Settings(), raw)
+    _check_addresses(settings, reading)
+    _check_routes(settings, reading)
+    problems = (*reading.problems, *overlaid.problems)
+    if problems:
+        raise ConfigError(problems)
+    given: dict[str, Any] = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    return Config(
+        **given,
+        policy=policy(settings),
+        fate_limits=_fate_limits(settings),
+        breaker_limits=breaker.Limits(**asdict(settings.breaker)),
+        origins=reading.origins,
+        warnings=(*overlaid.warnings, *_warnings(settings)),
+    )
+
+
+def effective(config: Config) -> str:
+    """The configuration as TOML text: every key, the value in force, and where it comes from.
+
+    Parsed again it gives an equal policy.
+    """
+    return text(config, config.origins)
+
+
+def policy(settings: Settings) -> Policy:
+    """The policy of valid settings."""
+    categories = {
+        name: Category(name=name, stage=each.stage, mirror=each.mirror, percent=each.percent)
+        for name, each in settings.categories.items()
+    }
+    return Policy(
+        stage=settings.stage,
+        routes=tuple(_route(each, settings) for each in settings.routes),
+        fallback=_route(RouteSettings(name=FALLBACK), settings),
+        categories=MappingProxyType(categories),
+        kill_switch=settings.kill_switch,
+        kill=settings.kill,
+        salt=settings.salt,
+    )
+
+
+def _route(route: RouteSettings, settings: Settings) -> Route:
+    harvests = tuple(Harvest(each.kind, parse_source(each.from_)) for each in route.harvest)
+    translations = [Translation(kind, parse_source(at)) for at, kind in route.translate.items()]
+    return Route(
+        name=route.name,
+        match=Match(
+            methods=frozenset(route.methods),
+            path=compile_path(route.path),
+            host=route.host,
+            headers=tuple((name, re.compile(regex)) for name, regex in route.headers.items()),
+        ),
+        category=route.category,
+        mirrored=route.mirror,
+        entity=route.entity,
+        entity_keys=tuple(parse_source(each) for each in route.entity_key),
+        ordering=route.ordering,
+        applied_redirects=route.applied_redirects,
+        comparison=_comparison(route, settings),
+        harvests=harvests,
+        translations=tuple(translations),
+    )
+
+
+def _comparison(route: RouteSettings, settings: Settings) -> Comparison | None:
+    everywhere = settings.compare
+    if not (everywhere.enabled and route.compare):
+        return None
+    ignore = dict.fromkeys((*everywhere.ignore, *route.ignore))
+    return Comparison(
+        checksum=settings.categories[route.category].checksum,
+        headers=tuple(name.lower() for name in everywhere.headers),
+        ignore=tuple(compile_pattern(each) for each in ignore),
+        unordered=tuple(compile_pattern(each) for each in route.unordered),
+        body_bytes_max=everywhere.body_bytes_max,
+        differences_max=everywhere.differences_max,
+    )
+
+
+def _fate_limits(settings: Settings) -> fate.Limits:
+    delivery = settings.delivery
+    return fate.Limits(
+        attempts_max=delivery.attempts_max,
+        age_max_s=delivery.age_max_seconds,
+        backoff_first_s=delivery.backoff_first_ms / 1000,
+        backoff_max_s=delivery.backoff_max_ms / 1000,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Overlaid:
+    """What the environment did: the variable that set each path, and what is odd about the rest."""
+
+    variables: dict[str, str]
+    problems: list[Problem]
+    warnings: list[str]
+
+
+def _overlay(raw: dict[str, Any], environment: Mapping[str, str]) -> _Overlaid:
+    """Put the variables of keys into the document. An empty variable counts as not set."""
+    known = variables(Settings(), ("categories", "routes"))
+    overlaid = _Overlaid(variables={}, problems=[], warnings=[])
+    unknown = []
+    given = {name: value.strip() for name, value in environment.items() if value.strip()}
+    for name in sorted(name for name in given if name.startswith(PREFIX)):
+        if name in known and not _LINK.fullmatch(given[name]):
+            path, key = known[name]
+            overlay(raw, path, from_variable(key, given[name]))
+            overlaid.variables[path] = name
+        elif name not in (DUAL_WRITE, FILE):
+            unknown.append(name)
+    if DUAL_WRITE in given:
+        _dual_write(raw, given[DUAL_WRITE], known["TWINWRITE_KILL_SWITCH"][1], overlaid)
+    overlaid.warnings += _unknown(unknown, known)
+    return overlaid
+
+
+def _dual_write(raw: dict[str, Any], given: str, key: Key, overlaid: _Overlaid) -> None:
+    wanted = from_variable(key, given)
+    if not isinstance(wanted, bool):
+        allowed = "must be 0 or 1"
+    elif "kill_switch" not in overlaid.variables:
+        overlaid.variables["kill_switch"] = DUAL_WRITE
+        overlay(raw, "kill_switch", not wanted)
+        return
+    elif raw["kill_switch"] == wanted:
+        allowed = "contradicts TWINWRITE_KILL_SWITCH"
+    else:
+        return
+    overlaid.problems.append(
+        Problem(source="environment", key=DUAL_WRITE, value=f'"{given}"', allowed=allowed)
+    )
+
+
+def _unknown(names: list[str], known: Mapping[str, object]) -> Iterator[str]:
+    links = [name for name in names if _SERVICE.fullmatch(name)]
+    if links:
+        yield f"environment: ignored, they look like Kubernetes service links: {', '.join(links)}"
+    for name in names:
+        if name not in links:
+            yield f"environment: {name}: sets no key, ignored{suggestion(name, known)}"
+
+
+def _check_addresses(settings: Settings, reading: Reading) -> None:
+    listen, sides = settings.listen, settings.backends
+    places = {side: (_same_host(each.host), each.port) for side, each in sides.items()}
+    if places[Side.NEW] == places[Side.LEGACY]:
+        paths = ("backends.new.url", "backends.legacy.url")
+        reading.clash(paths, sides[Side.NEW].url, "must differ from backends.legacy.url")
+    own = {_same_host(listen.host)}
+    if _address(listen.host).is_unspecified:
+        own |= {"127.0.0.1", "::1"}
+    for side, (host, port) in places.items():
+        if port == listen.port and host in own:
+            own_paths = (f"backends.{side}.url", "listen.port", "listen.host")
+            reading.clash(own_paths, sides[side].url, "must not be the address of [listen]")
+    if settings.admin.port == listen.port != 0:
+        paths = ("admin.port", "listen.port")
+        reading.clash(paths, settings.admin.port, "must differ from listen.port")
+
+
+def _same_host(host: str) -> str:
+    return "127.0.0.1" if host.lower() == "localhost" else host.lower()
+
+
+def _address(host: str) -> IPv4Address | IPv6Address:
+    """The address that a host is written as; a name counts as an address of elsewhere."""
+    try:
+        return ip_address(_same_host(host))
+    except ValueError:
+        return _ELSEWHERE
+
+
+def _check_routes(settings: Settings, reading: Reading) -> None:
+    first = {FALLBACK: "the built-in route"}
+    for index, route in enumerate(settings.routes):
+        at = f"routes[{index}]"
+        owner = first.setdefault(route.name, at)
+        if owner != at:
+            reading.clash((f"{at}.name",), route.name, f"must be unique, and {owner} has it")
+        if route.category not in settings.categories:
+            known = settings.categories
+            allowed = f"must be one of {', '.join(known)}" + suggestion(route.category, known)
+            reading.clash((f"{at}.category",), route.category, allowed)
+        if route.ordering is Ordering.NONE and route.entity_key:
+            paths = (f"{at}.ordering", f"{at}.entity_key")
+            reading.clash(paths, route.ordering, "contradicts entity_key, which asks for an order")
+        _check_captures(route, at, reading)
+
+
+def _check_captures(route: RouteSettings, at: str, reading: Reading) -> None:
+    named = [(f"{at}.entity_key[{index}]", each) for index, each in enumerate(route.entity_key)]
+    named += [(under(f"{at}.translate", source), source) for source in route.translate]
+    for path, source in named:
+        place, _, name = source.partition(":")
+        if place == Place.PATH and f"{{{name}}}" not in route.path.replace("...}", "}"):
+            allowed = f"must name a capture of the path {route.path}"
+            reading.clash((path, f"{at}.path"), source, allowed)
+
+
+def _warnings(settings: Settings) -> Iterator[str]:
+    if settings.kill_switch:
+        yield "kill_switch = true: nothing is sent to the secondary"
+    if not _address(settings.admin.host).is_loopback:
+        yield f"admin.host = {toml(settings.admin.host)}: whoever reaches this port gets in"
+    stages = {f"categories.{name}.stage": each.stage for name, each in settings.categories.items()}
+    for path, stage in {"stage": settings.stage, **stages}.items():
+        if stage is Stage.SHADOW:
+            yield f"{path} = {toml(stage)}: writes are not journaled; one that fails is not sent again"
+    for name, category in settings.categories.items():
+        duty = DUTIES[category.stage or settings.stage]
+        if duty.mirror is Mirror.JOURNAL and category.percent < 100:
+            shown = f"categories.{name}.percent = {toml(category.percent)}"
+            yield f"{shown}: in a dual stage, writes to the other entities reach one side only"
+    for index, route in enumerate(settings.routes):
+        found = _route_warnings(route, settings.routes[:index])
+        yield from (f"routes[{index}] ({route.name}): {each}" for each in found)
+
+
+def _route_warnings(route: RouteSettings, earlier: tuple[RouteSettings, ...]) -> Iterator[str]:
+    if route.mirror is Mirrored.NEVER and (route.harvest or route.translate or route.entity_key):
+        yield 'mirror = "never": entity_key, harvest and translate have no effect'
+    elif route.ordering is Ordering.NONE:
+        yield 'ordering = "none": the two sides may get two writes in different orders'
+    if not route.compare and (route.ignore or route.unordered):
+        yield "compare = false: ignore and unordered have no effect"
+    for name in route.headers:
+        if name.lower() in DEFAULT_HEADERS:
+            yield f"headers.{name}: `twinwrite check` shows this pattern; put no secret into it"
+    for other in earlier:
+        if _covers(other, route):
+            yield f"never reached: {other.name} takes all that it matches"
+            break
+
+
+def _covers(earlier: RouteSettings, later: RouteSettings) -> bool:
+    """Whether a route takes every request that a later one could get."""
+    if earlier.host not in ("", later.host) or earlier.headers.items() - later.headers.items():
+        return False
+    if earlier.methods and not (later.methods and set(later.methods) <= set(earlier.methods)):
+        return False
+    taken = compile_path(earlier.path)
+    samples = ("", "\0", "\0/\0", "\0/\0/\0")  # \0 is in no pattern: it stands for anything
+    segments = re.sub(r"\{\w+\}", "\0", later.path)
+    return all(taken.fullmatch(re.sub(r"\{\w+\.\.\.\}", each, segments)) for each in samples)

@@ -1,0 +1,242 @@
+"""What is owed goes to the secondary: in lane order, with retries, behind the breaker.
+
+Law: an intent is in here from the moment its place in the primary's order is fixed (`reserve`) until
+it is done, dead or taken back. It is sent only when it is durable (`release`) and first in its lanes.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.control.settings import Delivery as Settings
+from proxy.control.tally import Tally
+from proxy.flow.evidence import Evidence
+from proxy.flow.guard import Guard
+from proxy.flow.identities import Identities
+from proxy.flow.lanes import Lanes
+from proxy.flow.secondary import Job, Missing, Secondary, Tried
+from proxy.flow.tasks import Tasks
+from proxy.store.intent import Damaged, Intent, Result
+from proxy.store.journal import Journal
+from rules.breaker import Breaker
+from rules.fate import Event, Limits, State, Step, Try, after_secondary
+from rules.framing import field
+from rules.identity import Pair
+from rules.message import Reply, Side
+from rules.route import Route
+
+RETRY_AFTER_S_MAX = 300.0
+"""A Retry-After beyond this is cut: a typing error at the secondary must not stop catch-up for a day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """What delivery works with."""
+
+    journal: Journal
+    secondary: Secondary
+    identities: Identities
+    guard: Guard
+    evidence: Evidence
+    tally: Tally
+    tasks: Tasks
+
+
+class Delivery:
+    """The background of every journaled write."""
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        settings: Settings,
+        limits: Limits,
+        route_of: Callable[[str], Route],
+        chance: Callable[[], float],
+    ) -> None:
+        self.paused = False  # the kill switch
+        self._rooms = rooms
+        self._settings = settings
+        self._limits = limits
+        self._route_of = route_of
+        self._chance = chance
+        self._loop = asyncio.get_running_loop()
+        self._lanes: Lanes[Intent] = Lanes()
+        self._durable: dict[Intent, None] = {}  # in the primary's order
+        self._runnable: dict[str, deque[Intent]] = {}
+        self._active: dict[str, int] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._parked: dict[Intent, float] = {}
+        self._in_memory = 0
+        rooms.guard.watch(self._breaker_changed)
+
+    def __len__(self) -> int:
+        return len(self._durable)
+
+    # from the foreground
+
+    def reserve(self, intent: Intent) -> None:
+        """Fix the intent's place in its lanes: at the moment the primary's outcome is known."""
+        self._lanes.enter(intent, intent.lanes)
+
+    def release(self, intent: Intent) -> None:
+        """The intent is settled as owed: it may be sent when its turn comes."""
+        if self._in_memory + intent.bytes > self._settings.memory_bytes_max:
+            intent.request = intent.reply = None  # the journal has both
+        else:
+            self._in_memory += intent.bytes
+        self._durable[intent] = None
+        if self._lanes.is_first(intent):
+            self._ready(intent)
+
+    def resume(self, intents: list[Intent]) -> None:
+        """What an earlier run owed, in the primary's order."""
+        for intent in intents:
+            self._lanes.enter(intent, intent.lanes)
+            self._durable[intent] = None
+            if intent.state is State.PARKED:
+                self._rooms.journal.conclude(intent, Event.UNPARK, Result("restart"))
+        for intent in intents:
+            if self._lanes.is_first(intent):
+                self._ready(intent)
+
+    def sweep(self) -> None:
+        """Once per tick: what has been parked for too long needs a person."""
+        now = self._loop.time()
+        limit = self._settings.parked_seconds_max
+        for intent in [intent for intent, since in self._parked.items() if since < now - limit]:
+            del self._parked[intent]
+            self._rooms.identities.forget(intent)
+            self._conclude(intent, Step(event=Event.BURY, reason="parked_seconds_max"))
+
+    def oldest(self) -> float | None:
+        """When the oldest owed write was received, in Unix seconds."""
+        return next((intent.received_at for intent in self._durable), None)
+
+    # the queue
+
+    def _ready(self, intent: Intent) -> None:
+        queue = self._runnable.setdefault(intent.category, deque())
+        queue.append(intent)
+        self._pump(intent.category)
+
+    def _pump(self, category: str) -> None:
+        queue = self._runnable.get(category)
+        if not queue or self.paused:
+            return
+        guard = self._rooms.guard
+        limit = max(1, int(self._settings.concurrency_max * guard.share(category)))
+        while queue and self._active.get(category, 0) < limit:
+            if not guard.admit(category):
+                self._pump_later(category, guard.wait_s(category))
+                return
+            self._active[category] = self._active.get(category, 0) + 1
+            self._rooms.tasks.spawn(self._run(queue.popleft()))
+
+    def _pump_later(self, category: str, wait_s: float | None) -> None:
+        if wait_s is not None and category not in self._timers:
+            self._timers[category] = self._loop.call_later(wait_s, self._timer, category)
+
+    def _timer(self, category: str) -> None:
+        self._timers.pop(category, None)
+        self._pump(category)
+
+    def _breaker_changed(self, category: str, breaker: Breaker) -> None:
+        self._loop.call_soon(self._pump, category)
+
+    async def _run(self, intent: Intent) -> None:
+        try:
+            await self._deliver(intent)
+        finally:
+            self._active[intent.category] -= 1
+            self._pump(intent.category)
+
+    # the background of one write
+
+    async def _deliver(self, intent: Intent) -> None:
+        rooms = self._rooms
+        try:
+            job = await self._job(intent)
+        except Damaged as error:
+            rooms.guard.release(intent.category)
+            self._conclude(intent, Step(event=Event.BURY, reason=f"damaged_payload: {error}"))
+            return
+        prepared = await rooms.secondary.prepare(job)
+        if isinstance(prepared, Missing):
+            rooms.guard.release(intent.category)
+            self._park(intent, prepared)
+            return
+        rooms.journal.sending(intent)
+        tried = await rooms.secondary.send(job, prepared)
+        rooms.guard.record(intent.category, tried.outcome, job.reply.latency_s)
+        step = after_secondary(tried.outcome, self._try(intent, job, tried), self._limits)
+        self._conclude(intent, step, tried)
+        if step.event is not Event.RETRY:
+            rooms.evidence.record(intent.id, job, tried, intent.category)
+
+    async def _job(self, intent: Intent) -> Job:
+        request, reply = intent.request, intent.reply
+        if request is None or reply is None:
+            request, reply = await self._rooms.journal.load(intent)
+        return Job(
+            route=self._route_of(intent.route),
+            primary=intent.primary,
+            request=request,
+            reply=reply,
+            key=f"twinwrite-{self._rooms.journal.id}-{intent.id}",
+        )
+
+    def _try(self, intent: Intent, job: Job, tried: Tried) -> Try:
+        waited = tried.outcome.head if isinstance(tried.outcome, Reply) else b""
+        after = field(waited, "retry-after") or ""
+        return Try(
+            method=job.request.method,
+            attempts=intent.attempts,
+            age_s=self._rooms.journal.now() - intent.received_at,
+            chance=self._chance(),
+            applied_redirects=job.route.applied_redirects,
+            retry_after_s=min(float(after), RETRY_AFTER_S_MAX) if after.isdecimal() else 0.0,
+        )
+
+    def _conclude(self, intent: Intent, step: Step, tried: Tried | None = None) -> None:
+        rooms = self._rooms
+        status, verdict = 0, ""
+        if tried is not None:
+            status = tried.outcome.status if isinstance(tried.outcome, Reply) else 0
+            verdict = tried.verdict.kind if tried.verdict is not None else ""
+        intent.due_at = rooms.journal.now() + step.delay_s if step.event is Event.RETRY else 0.0
+        self._in_memory -= intent.bytes if self._is_over(intent, step) else 0
+        rooms.journal.conclude(intent, step.event, Result(step.reason, verdict, status))
+        if step.event is Event.RETRY:
+            self._loop.call_later(step.delay_s, self._ready, intent)
+            return
+        if step.event is Event.CONFIRM and tried is not None:
+            self.learn(tried.pairs, intent.primary)
+        self._leave(intent)
+
+    def _is_over(self, intent: Intent, step: Step) -> bool:
+        return intent.request is not None and step.event is not Event.RETRY
+
+    def learn(self, pairs: tuple[Pair, ...], primary: Side) -> None:
+        """New identities; who waited for them goes on."""
+        for pair in pairs:
+            for waiting in self._rooms.identities.learn(pair, primary):
+                del self._parked[waiting]
+                self._rooms.journal.conclude(waiting, Event.UNPARK, Result("identity learned"))
+                self._ready(waiting)
+
+    def _park(self, intent: Intent, missing: Missing) -> None:
+        kind, value = missing.key
+        if not self._rooms.identities.wait(intent, intent.primary, missing.key):
+            self._ready(intent)  # learned while we looked
+            return
+        self._parked[intent] = self._loop.time()
+        self._rooms.journal.conclude(
+            intent, Event.PARK, Result(f"identity {kind} {value} is not known")
+        )
+
+    def _leave(self, intent: Intent) -> None:
+        self._durable.pop(intent, None)
+        for freed in self._lanes.leave(intent, intent.lanes):
+            if freed in self._durable:
+                self._ready(freed)

@@ -1,0 +1,58 @@
+"""From a verdict to the ledger: counted always, kept when the replies do not agree, redacted before it leaves.
+
+Law: a ledger that is full or broken costs evidence, never a write.
+"""
+
+from proxy.control.tally import Tally
+from proxy.flow.secondary import Job, Tried
+from proxy.store.ledger import Ledger, Sample
+from rules.compare import VerdictKind
+from rules.evidence import evidence
+from rules.redact import Redaction, redact_differences, redact_target
+
+PENDING_MAX = 10_000
+"""Operations that may wait for the ledger's disk; beyond it evidence is dropped, and counted."""
+
+
+class Evidence:
+    """Takes what came of each try."""
+
+    def __init__(self, ledger: Ledger | None, redaction: Redaction, tally: Tally) -> None:
+        self._ledger = ledger
+        self._redaction = redaction
+        self._tally = tally
+
+    def record(self, intent: int | None, job: Job, tried: Tried, category: str) -> None:
+        """Count and keep a verdict; a try without one leaves no trace here."""
+        verdict = tried.verdict
+        if verdict is None:
+            return
+        self._tally.verdicts[verdict.kind] += 1
+        ledger = self._ledger
+        if ledger is None or len(ledger.writer) > PENDING_MAX:
+            self._tally.ledger_dropped += 1
+            return
+        ledger.count(job.route.name, verdict.kind)
+        if verdict.kind not in (VerdictKind.MATCH, VerdictKind.IGNORED):
+            ledger.keep(self._sample(intent, job, tried, category))
+
+    def event(self, event: str, **details: str) -> None:
+        """Something that an operator will want to find later."""
+        if self._ledger is not None:
+            self._ledger.event(event, details)
+
+    def _sample(self, intent: int | None, job: Job, tried: Tried, category: str) -> Sample:
+        redaction, request = self._redaction, job.request
+        assert tried.verdict is not None
+        primary = (job.primary, job.reply)
+        secondary = (job.primary.other, tried.outcome)
+        return Sample(
+            intent=intent,
+            route=job.route.name,
+            category=category,
+            method=request.method,
+            target=redact_target(request.target, redaction),
+            verdict=tried.verdict,
+            differences=redact_differences(tried.verdict.differences, redaction),
+            evidence=evidence(request, primary, secondary, redaction),
+        )

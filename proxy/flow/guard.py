@@ -1,0 +1,73 @@
+"""The breakers of the secondary, one per category: where `rules.breaker` values live.
+
+Law: a breaker changes here and nowhere else; a change of state is told at once, to the ledger and to
+what waits for it.
+"""
+
+from collections.abc import Callable
+
+from rules.breaker import Breaker, Call, Limits, State, admit, record, release, retry_at, share
+from rules.message import Failure, Outcome
+
+Change = Callable[[str, Breaker], None]
+"""Told of every new state: the category and its breaker."""
+
+
+class Guard:
+    """The breakers by category. `now` is a monotonic clock in seconds."""
+
+    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+        self._limits = limits
+        self._now = now
+        self._breakers: dict[str, Breaker] = {}
+        self._watchers: list[Change] = []
+
+    def watch(self, change: Change) -> None:
+        """Tell `change` of every new state from now on."""
+        self._watchers.append(change)
+
+    def breakers(self) -> dict[str, Breaker]:
+        """Every breaker that has been asked so far, by category."""
+        return dict(self._breakers)
+
+    def admit(self, category: str) -> bool:
+        """Whether a write of this category may go to the secondary now; end it with `record` or `release`."""
+        breaker, admitted = admit(self._breaker(category), self._limits, self._now())
+        self._set(category, breaker)
+        return admitted
+
+    def record(self, category: str, outcome: Outcome, primary_latency_s: float) -> None:
+        """Count the outcome of an admitted write."""
+        failed = isinstance(outcome, Failure) or outcome.status >= 500 or outcome.status == 429
+        call = Call(failed=failed, latency_s=outcome.latency_s, primary_latency_s=primary_latency_s)
+        self._set(category, record(self._breaker(category), self._limits, call, self._now()))
+
+    def release(self, category: str) -> None:
+        """An admitted write was not sent after all."""
+        self._set(category, release(self._breaker(category), self._now()))
+
+    def wait_s(self, category: str) -> float | None:
+        """Seconds until an open breaker lets the first probe through; None when no time will change it."""
+        at = retry_at(self._breaker(category), self._limits)
+        return None if at is None else max(at - self._now(), 0.0)
+
+    def share(self, category: str) -> float:
+        """The share of the concurrency that this category may use: below 1 after an outage."""
+        return share(self._breaker(category), self._limits, self._now())
+
+    def is_probing(self, category: str) -> bool:
+        """Whether only probes go through."""
+        return self._breaker(category).state is State.HALF_OPEN
+
+    def _breaker(self, category: str) -> Breaker:
+        breaker = self._breakers.get(category)
+        if breaker is None:
+            breaker = self._breakers[category] = Breaker(since=self._now())
+        return breaker
+
+    def _set(self, category: str, breaker: Breaker) -> None:
+        before = self._breakers[category]
+        self._breakers[category] = breaker
+        if before.state is not breaker.state:
+            for change in self._watchers:
+                change(category, breaker)

@@ -1,0 +1,120 @@
+"""An unmirrored request: streamed to the primary, and its reply streamed back.
+
+Law: no journal, no copy, no task while a connection is free. A slow reader at either end slows the
+writer at the other, and never fills memory.
+"""
+
+import math
+
+from proxy.flow.tasks import Tasks
+from proxy.wire.connection import Connection
+from proxy.wire.downstream import Downstream
+from proxy.wire.pool import Pool
+from rules.framing import Refusal, ReplyHead, RequestHead
+from rules.message import Failure
+from rules.problem import status_of
+
+
+class Streamed:
+    """A Receiver that passes a reply on to the client as it comes."""
+
+    __slots__ = ("_begun", "_client", "connection")
+
+    def __init__(self, client: Downstream, connection: Connection | None, *, begun: bool) -> None:
+        self._begun = begun
+        self._client = client
+        self.connection = connection
+
+    def reply(self, head: ReplyHead, data: bytes, ended: bool) -> None:
+        """Part of Receiver."""
+        self._begun = True
+        if not ended and self.connection is not None:
+            self.connection.deadline = math.inf  # a stream may last as long as both ends want
+        self._client.reply(head.head, data, head.framing, ended=ended)
+
+    def data(self, data: bytes, ended: bool) -> None:
+        """Part of Receiver."""
+        self._client.more(data, ended=ended)
+
+    def failed(self, failure: Failure) -> None:
+        """Part of Receiver."""
+        if self._begun:
+            self._client.cut()
+        else:
+            detail = f"the primary gave no reply: {failure.detail}"
+            self._client.refuse(Refusal(status_of(failure), detail), reason=failure.cause)
+
+    def writable(self, ready: bool) -> None:
+        """Part of Receiver: the backend takes more of the request, or not."""
+        if ready:
+            self._client.resume()
+        else:
+            self._client.pause()
+
+    def client_writable(self, ready: bool) -> None:
+        """The client takes more of the reply, or not."""
+        if self.connection is not None and self.connection.serves(self):
+            self.connection.flow(reading=ready)
+
+    def client_gone(self) -> None:
+        """The client went away: the exchange is of no more use."""
+        if self.connection is not None and self.connection.serves(self):
+            self.connection.abandon()
+
+
+class Relay:
+    """The Sink of one unmirrored request."""
+
+    __slots__ = ("_client", "_ended", "_first", "_gone", "_head", "_pool", "_streamed", "_tasks")
+
+    def __init__(
+        self, client: Downstream, pool: Pool, head: RequestHead, sent_head: bytes, tasks: Tasks
+    ) -> None:
+        self._client = client
+        self._ended = False
+        self._first: list[bytes] | None = None  # what arrives while a connection is opened
+        self._gone = False
+        self._head = (head.method, sent_head)
+        self._pool = pool
+        self._streamed = Streamed(client, None, begun=False)
+        self._tasks = tasks
+
+    def data(self, data: bytes, ended: bool) -> None:
+        """Part of Sink."""
+        self._ended = ended
+        if self._streamed.connection is not None:
+            self._streamed.connection.write(data, ended=ended)
+        elif self._first is not None:
+            self._first.append(data)
+        elif (connection := self._pool.idle()) is not None:
+            self._start(connection, data)
+        else:
+            self._first = [data]
+            if not ended:
+                self._client.pause()
+            self._tasks.spawn(self._open())
+
+    def gone(self) -> None:
+        """Part of Sink."""
+        self._gone = True
+        self._streamed.client_gone()
+
+    def writable(self, ready: bool) -> None:
+        """Part of Sink."""
+        self._streamed.client_writable(ready)
+
+    async def _open(self) -> None:
+        connection = await self._pool.connect()
+        assert self._first is not None
+        if isinstance(connection, Failure):
+            self._streamed.failed(connection)
+        elif self._gone:
+            self._pool.give_back(connection)
+        else:
+            self._start(connection, b"".join(self._first))
+            self._client.resume()
+
+    def _start(self, connection: Connection, data: bytes) -> None:
+        method, head = self._head
+        self._streamed.connection = connection
+        connection.start(self._streamed, method, head + data, ended=self._ended)

@@ -1,0 +1,54 @@
+"""Shadowed writes: sent to the secondary after the primary applied them, compared, never owed.
+
+Law: bounded in number; one too many, an open breaker or a missing identity is a verdict, not a wait.
+"""
+
+from proxy.flow.delivery import Delivery, Rooms
+from proxy.flow.secondary import Job, Missing
+from proxy.wire.body import discard
+from rules.compare import VerdictKind
+from rules.message import Reply, Request
+from rules.route import Plan
+
+
+class Shadow:
+    """What happens to a write at stage `shadow`."""
+
+    def __init__(self, rooms: Rooms, delivery: Delivery, pending_max: int) -> None:
+        self._delivery = delivery
+        self._rooms = rooms
+        self._pending = 0
+        self._pending_max = pending_max
+        self._sent = 0
+
+    def write(self, plan: Plan, request: Request, reply: Reply) -> None:
+        """Take a write that the primary applied; its spool file is removed at the end."""
+        category = plan.category.name
+        if self._pending >= self._pending_max or not self._rooms.guard.admit(category):
+            self._rooms.tally.verdicts[VerdictKind.SKIPPED] += 1
+            discard(request)
+            return
+        self._pending += 1
+        self._sent += 1
+        key = f"twinwrite-shadow-{self._rooms.journal.id}-{self._rooms.journal.now():.6f}-{self._sent}"
+        job = Job(route=plan.route, primary=plan.primary, request=request, reply=reply, key=key)
+        self._rooms.tasks.spawn(self._run(job, category))
+
+    async def _run(self, job: Job, category: str) -> None:
+        try:
+            await self._try(job, category)
+        finally:
+            self._pending -= 1
+            discard(job.request)
+
+    async def _try(self, job: Job, category: str) -> None:
+        rooms = self._rooms
+        prepared = await rooms.secondary.prepare(job)
+        if isinstance(prepared, Missing):
+            rooms.guard.release(category)
+            rooms.tally.verdicts[VerdictKind.NOT_COMPARABLE] += 1
+            return
+        tried = await rooms.secondary.send(job, prepared)
+        rooms.guard.record(category, tried.outcome, job.reply.latency_s)
+        self._delivery.learn(tried.pairs, job.primary)
+        rooms.evidence.record(None, job, tried, category)

@@ -1,0 +1,257 @@
+"""The foreground of one mirrored write: body, plan, journal, primary, journal, reply.
+
+Law: one function (`_journaled`) that fits on a screen. Once the body is whole, both sides finish
+whatever the client does. Nothing here waits for the secondary.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.control.log import Log
+from proxy.control.settings import Journal as JournalSettings
+from proxy.control.settings import Listen
+from proxy.control.tally import Tally
+from proxy.flow.delivery import Delivery
+from proxy.flow.relay import Streamed
+from proxy.flow.secondary import word
+from proxy.flow.shadow import Shadow
+from proxy.flow.tasks import Tasks
+from proxy.flow.turnstile import Turnstile
+from proxy.store.intent import Intent
+from proxy.store.journal import Journal
+from proxy.store.writer import StoreError
+from proxy.wire.body import Spool, TooLarge, discard, in_memory
+from proxy.wire.downstream import Downstream
+from proxy.wire.pool import Exchange, Pool
+from rules.fate import Event, State, after_primary
+from rules.framing import Refusal, RequestHead, with_line
+from rules.identity import payload_of
+from rules.message import Failure, Framing, Outcome, Reply, Request, Role, Side
+from rules.problem import status_of
+from rules.route import Ordering, Plan, Policy, Skip, is_sampled, lanes, reads_body
+from rules.source import Parts
+from rules.stage import Mirror
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """What the foreground works with. `hop` is the loop guard's line."""
+
+    listen: Listen
+    journal: Journal
+    journal_settings: JournalSettings
+    delivery: Delivery
+    shadow: Shadow
+    turnstile: Turnstile
+    pools: dict[Side, Pool]
+    tally: Tally
+    tasks: Tasks
+    log: Log
+    hop: bytes
+
+
+class Write:
+    """The Sink of one mirrored write."""
+
+    __slots__ = (
+        "_client",
+        "_gone",
+        "_head",
+        "_plan",
+        "_policy",
+        "_rooms",
+        "_spool",
+        "_streamed",
+        "_whole",
+    )
+
+    def __init__(
+        self, client: Downstream, head: RequestHead, plan: Plan, policy: Policy, rooms: Rooms
+    ) -> None:
+        self._client = client
+        self._gone = False
+        self._head = head
+        self._plan = plan
+        self._policy = policy
+        self._rooms = rooms
+        self._spool: Spool | None = None
+        self._streamed: Streamed | None = None  # the rest of a long reply
+        self._whole = False
+        rooms.tally.in_flight += 1
+
+    # Sink
+
+    def data(self, data: bytes, ended: bool) -> None:
+        """Part of Sink."""
+        if ended and self._spool is None:
+            self._go(data)
+            return
+        try:
+            if self._spool is None:
+                listen = self._rooms.listen
+                path = self._rooms.journal.spool_path()
+                self._spool = Spool(path, listen.spool_memory_bytes_max, listen.body_bytes_max)
+            self._spool.add(data)
+        except TooLarge as error:
+            self._abort(Refusal(413, str(error)))
+        except OSError as error:
+            self._rooms.log.error("spool_failed", error=str(error))
+            self._abort(Refusal(503, "the body cannot be spooled"))
+        else:
+            if ended:
+                self._go_spooled(self._spool)
+
+    def gone(self) -> None:
+        """Part of Sink: before the body is whole the write is aborted; after, it goes on."""
+        self._gone = True
+        if not self._whole:
+            self._abort(None)
+        elif self._streamed is not None:
+            self._streamed.client_gone()
+
+    def writable(self, ready: bool) -> None:
+        """Part of Sink."""
+        if self._streamed is not None:
+            self._streamed.client_writable(ready)
+
+    def _abort(self, refusal: Refusal | None) -> None:
+        if self._whole:
+            return
+        self._whole = True
+        if self._spool is not None:
+            self._spool.discard()
+        self._rooms.tally.in_flight -= 1
+        intent = self._intent(self._request(b""), ())
+        self._rooms.journal.accept(intent)
+        self._rooms.journal.abort(intent)
+        if refusal is not None:
+            self._client.refuse(refusal)
+
+    # the write
+
+    def _go_spooled(self, spool: Spool) -> None:
+        spool.close()
+        if spool.in_file:
+            self._go(b"", str(spool.path), spool.size)
+        else:
+            self._go(spool.memory())
+
+    def _go(self, body: bytes, spool: str | None = None, size: int = 0) -> None:
+        self._whole = True
+        self._rooms.tasks.spawn(self._run(self._request(body, spool, size)))
+
+    def _request(self, body: bytes, spool: str | None = None, size: int = 0) -> Request:
+        head = self._head
+        return Request(
+            method=head.method, target=head.target, head=head.head, body=body,
+            chunked=head.framing is Framing.CHUNKED, spool=spool, body_bytes=size or len(body),
+        )  # fmt: skip
+
+    async def _run(self, request: Request) -> None:
+        rooms, plan = self._rooms, self._plan
+        try:
+            seen = in_memory(request) if reads_body(plan.route) else request
+            parts = Parts(
+                target=request.target,
+                head=request.head,
+                payload=payload_of(seen),
+                captures=plan.captures,
+            )
+            if not is_sampled(plan, self._policy, parts):
+                await self._unjournaled(request, Skip.SAMPLE)
+            elif plan.mirror is Mirror.SHADOW:
+                await self._unjournaled(request, Skip.SHADOW)
+            else:
+                await self._journaled(request, self._intent(request, lanes(plan, parts)))
+        except Exception:
+            self._client.refuse(
+                Refusal(502, "the sidecar failed; the primary may have applied the write")
+            )
+            raise
+        finally:
+            rooms.tally.in_flight -= 1
+
+    async def _journaled(self, request: Request, intent: Intent) -> None:
+        rooms, plan = self._rooms, self._plan
+        rooms.journal.accept(intent)
+        turns = intent.lanes if plan.route.ordering is Ordering.SERIALIZE else ()
+        turn = await rooms.turnstile.enter(turns)
+        try:
+            await rooms.journal.begin(intent)
+            exchange, outcome = await self._ask_primary(request)
+            event = after_primary(outcome, applied_redirects=plan.route.applied_redirects)
+            if event is Event.PRIMARY_APPLIED:
+                rooms.journal.order(intent)
+                rooms.delivery.reserve(intent)
+        except StoreError as error:
+            await self._without_journal(request, intent, error)
+            return
+        finally:
+            rooms.turnstile.leave(turn, turns)
+        try:
+            await rooms.journal.settle(intent, event, outcome)
+        except (
+            StoreError
+        ) as error:  # it is written when the disk takes it; else it is `unknown` after a restart
+            rooms.log.error("settle_failed", intent=intent.id, error=str(error))
+        self._answer(exchange, outcome)
+        if intent.state is State.S_PENDING:
+            rooms.delivery.release(intent)
+
+    async def _without_journal(self, request: Request, intent: Intent, error: StoreError) -> None:
+        self._rooms.log.error("journal_failed", error=str(error))
+        if self._rooms.journal_settings.on_journal_error == "pass_through":
+            self._rooms.journal.skip(intent, Skip.JOURNAL_ERROR)
+            exchange, outcome = await self._ask_primary(request)
+            self._answer(exchange, outcome)
+        else:
+            self._rooms.journal.abort(intent)
+            self._client.refuse(Refusal(503, "the write could not be journaled; nothing was sent"))
+        discard(request)
+
+    async def _unjournaled(self, request: Request, reason: Skip) -> None:
+        self._rooms.tally.skip(reason)
+        exchange, outcome = await self._ask_primary(request)
+        self._answer(exchange, outcome)
+        applied = after_primary(outcome, applied_redirects=self._plan.route.applied_redirects)
+        if (
+            reason is Skip.SHADOW
+            and applied is Event.PRIMARY_APPLIED
+            and isinstance(outcome, Reply)
+        ):
+            self._rooms.shadow.write(self._plan, request, outcome)
+        else:
+            discard(request)
+
+    async def _ask_primary(self, request: Request) -> tuple[Exchange | None, Outcome]:
+        rooms = self._rooms
+        head = with_line(request.head, rooms.hop)
+        limit = rooms.journal_settings.reply_bytes_max
+        begun = await rooms.pools[self._plan.primary].begin(request, head, limit, hold=True)
+        outcome = begun if isinstance(begun, Failure) else await begun.outcome
+        rooms.tally.outcome(Role.PRIMARY, word(outcome), outcome.latency_s)
+        return (None if isinstance(begun, Failure) else begun), outcome
+
+    def _answer(self, exchange: Exchange | None, outcome: Outcome) -> None:
+        if isinstance(outcome, Failure):
+            applied = "may have applied the write" if outcome.sent else "did not get the write"
+            detail = f"the primary {applied}: {outcome.detail}"
+            self._client.refuse(Refusal(status_of(outcome), detail), reason=outcome.cause)
+            return
+        assert exchange is not None
+        ended = not outcome.truncated
+        self._client.reply(outcome.head, outcome.body, outcome.framing, ended=ended)
+        if outcome.truncated and self._gone:
+            exchange.connection.abandon()
+        elif outcome.truncated:
+            self._streamed = Streamed(self._client, exchange.connection, begun=True)
+            exchange.pass_on(self._streamed)
+
+    def _intent(self, request: Request, names: tuple[str, ...]) -> Intent:
+        plan = self._plan
+        return Intent(
+            route=plan.route.name, category=plan.category.name, stage=plan.stage, primary=plan.primary,
+            lanes=names, method=request.method, target=request.target,
+            received_at=self._rooms.journal.now(), request=request,
+            spool=None if request.spool is None else f"spool/{Path(request.spool).name}",
+        )  # fmt: skip

@@ -1,0 +1,96 @@
+"""Reads journal and ledger from outside the sidecar: for the command line, also while it runs.
+
+Law: read-only, short transactions (a long reader pins the write-ahead log: storage.md).
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from proxy.store.writer import StoreError
+
+Document = dict[str, Any]
+
+_INTENT = (
+    "id, state, route, category, stage, primary_side, lanes, sequence, method, target, received_at,"
+    " changed_at, due_at, attempts, reason, verdict, primary_status, secondary_status, bytes"
+)
+
+
+def intents(
+    directory: Path, *, states: tuple[str, ...] = (), route: str = "", limit: int = 50
+) -> list[Document]:
+    """The latest intents that are still in the journal, newest first. Raises StoreError."""
+    where = ["1"]
+    values: list[object] = []
+    if states:
+        where.append(f"state IN ({','.join('?' * len(states))})")
+        values += states
+    if route:
+        where.append("route = ?")
+        values.append(route)
+    sql = f"SELECT {_INTENT} FROM intents WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"
+    with _open(directory / "journal.db") as connection:
+        found = [dict(row) for row in connection.execute(sql, (*values, limit))]
+    for row in found:
+        row["lanes"] = json.loads(row["lanes"])
+    return found
+
+
+def states(directory: Path) -> dict[str, int]:
+    """How many intents there ever were in each state. Raises StoreError."""
+    sql = (
+        "SELECT state, sum(count) AS count FROM (SELECT state, count(*) AS count FROM intents GROUP BY state"
+        " UNION ALL SELECT state, removed FROM totals) GROUP BY state ORDER BY state"
+    )
+    with _open(directory / "journal.db") as connection:
+        return {row["state"]: row["count"] for row in connection.execute(sql)}
+
+
+def groups(directory: Path, *, route: str = "", limit: int = 50) -> list[Document]:
+    """Differences by route, path and kind, most frequent first. Raises StoreError."""
+    where, values = ("WHERE route = ?", [route]) if route else ("", [])
+    sql = f"SELECT * FROM groups {where} ORDER BY count DESC, route, path LIMIT ?"
+    with _open(directory / "ledger.db") as connection:
+        return [dict(row) for row in connection.execute(sql, (*values, limit))]
+
+
+def verdicts(directory: Path) -> list[Document]:
+    """Counts by route and verdict. Raises StoreError."""
+    sql = "SELECT route, verdict, sum(count) AS count FROM counts GROUP BY route, verdict ORDER BY route, verdict"
+    with _open(directory / "ledger.db") as connection:
+        return [dict(row) for row in connection.execute(sql)]
+
+
+def sample(directory: Path, identifier: int) -> Document | None:
+    """One comparison in full: verdict, request, both replies, differences; None when it is not kept."""
+    with _open(directory / "ledger.db") as connection:
+        row = connection.execute("SELECT * FROM verdicts WHERE id = ?", (identifier,)).fetchone()
+        if row is None:
+            return None
+        differences = connection.execute(
+            "SELECT path, kind, primary_value AS 'primary', secondary_value AS 'secondary'"
+            " FROM differences WHERE verdict = ?",
+            (identifier,),
+        )
+        found = dict(row)
+        return {
+            **found,
+            **json.loads(found.pop("evidence")),
+            "differences": [dict(d) for d in differences],
+        }
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[sqlite3.Connection]:
+    if not path.exists():
+        raise StoreError(f"{path}: no such file; has a sidecar run with this journal directory?")
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)) as connection:
+            connection.row_factory = sqlite3.Row
+            yield connection
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error

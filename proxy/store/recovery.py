@@ -1,0 +1,109 @@
+"""What a restart finds in the journal, and makes of it.
+
+Law: nothing is guessed. `p_sent` becomes `unknown`, `s_sent` and `p_done` become `s_pending`
+(`rules.fate.RECOVERY`), rows that owe nothing are removed and stay counted in `totals`.
+"""
+
+import json
+import sqlite3
+from dataclasses import dataclass
+
+from proxy.store.intent import Intent
+from rules.fate import CLOSED, OWED, RECOVERY, State, move
+from rules.message import Side
+
+_COLUMNS = (
+    "id, state, route, category, stage, primary_side, lanes, sequence, method, target, received_at,"
+    " due_at, attempts, reason, bytes, spool"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """The journal at start-up. `states` counts every intent there ever was, removed ones included."""
+
+    journal_id: str
+    redaction_key: bytes
+    next_id: int
+    next_sequence: int
+    states: dict[State, int]
+    backlog_bytes: int
+    spools: frozenset[str]
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """The format version of an open journal or ledger."""
+    (found,) = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
+    return int(found)
+
+
+def recover(connection: sqlite3.Connection) -> Recovered:
+    """Bring every row to a state that a fresh process can go on from: one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for state, event in RECOVERY.items():
+            connection.execute(
+                "UPDATE intents SET state = ? WHERE state = ?", (move(state, event), state)
+            )
+        closed = tuple(CLOSED)
+        marks = ",".join("?" * len(closed))
+        connection.execute(
+            f"INSERT INTO totals SELECT state, count(*) FROM intents WHERE state IN ({marks}) GROUP BY state"
+            " ON CONFLICT (state) DO UPDATE SET removed = removed + excluded.removed",
+            closed,
+        )
+        connection.execute(f"DELETE FROM intents WHERE state IN ({marks})", closed)
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        connection.execute("ROLLBACK")
+        raise
+    return _read(connection)
+
+
+def owed(connection: sqlite3.Connection) -> list[Intent]:
+    """Every owed intent, in the primary's order, without its payload."""
+    marks = ",".join("?" * len(OWED))
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM intents WHERE state IN ({marks}) ORDER BY sequence",
+        tuple(OWED),
+    )
+    return [_intent(row) for row in rows]
+
+
+def _intent(row: tuple[object, ...]) -> Intent:
+    keys = [name.strip() for name in _COLUMNS.split(",")]
+    values = dict(zip(keys, row, strict=True))
+    values["primary"] = Side(str(values.pop("primary_side")))
+    values["state"] = State(str(values["state"]))
+    values["lanes"] = tuple(json.loads(str(values["lanes"])))
+    return Intent(**values)  # type: ignore[arg-type]
+
+
+def _read(connection: sqlite3.Connection) -> Recovered:
+    meta = dict(connection.execute("SELECT name, value FROM meta"))
+    states = dict.fromkeys(State, 0)
+    for state, count in connection.execute(
+        "SELECT state, count(*) FROM intents GROUP BY state UNION ALL SELECT state, removed FROM totals"
+    ):
+        states[State(state)] += count
+    marks = ",".join("?" * len(OWED))
+    (backlog_bytes,) = connection.execute(
+        f"SELECT coalesce(sum(bytes), 0) FROM intents WHERE state IN ({marks})",
+        tuple(OWED),
+    ).fetchone()
+    (last_id,) = connection.execute(
+        "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'intents'), 0)"
+    ).fetchone()
+    (last_sequence,) = connection.execute(
+        "SELECT coalesce(max(sequence), 0) FROM intents"
+    ).fetchone()
+    spools = connection.execute("SELECT spool FROM intents WHERE spool IS NOT NULL").fetchall()
+    return Recovered(
+        journal_id=meta["journal_id"],
+        redaction_key=meta["redaction_key"],
+        next_id=last_id + 1,
+        next_sequence=last_sequence + 1,
+        states=states,
+        backlog_bytes=backlog_bytes,
+        spools=frozenset(name for (name,) in spools),
+    )

@@ -1,0 +1,138 @@
+"""The tables of the two files, and the statements on them. A version number guards each file.
+
+Law: plain SQLite that others may read while the sidecar runs (docs/ledger.md describes it).
+"""
+
+from proxy.store.writer import Statement
+
+VERSION = 1
+
+JOURNAL = f"""
+CREATE TABLE IF NOT EXISTS intents (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  state TEXT NOT NULL,
+  route TEXT NOT NULL,
+  category TEXT NOT NULL,
+  stage TEXT NOT NULL,
+  primary_side TEXT NOT NULL,
+  lanes TEXT NOT NULL,            -- JSON array
+  sequence INTEGER NOT NULL,      -- the primary's order; 0 before its outcome is known
+  method TEXT NOT NULL,
+  target TEXT NOT NULL,
+  received_at REAL NOT NULL,      -- Unix seconds
+  changed_at REAL NOT NULL,
+  due_at REAL NOT NULL DEFAULT 0,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  reason TEXT NOT NULL DEFAULT '',
+  verdict TEXT NOT NULL DEFAULT '',
+  primary_status INTEGER NOT NULL DEFAULT 0,
+  secondary_status INTEGER NOT NULL DEFAULT 0,
+  bytes INTEGER NOT NULL,
+  spool TEXT,                     -- file that holds the body, relative to the journal's directory
+  payload BLOB,                   -- msgpack; NULL once nothing is owed
+  digest BLOB,                    -- xxh3_128 of payload (and of the spool file's bytes)
+  reply BLOB                      -- msgpack of the primary's reply
+);
+CREATE INDEX IF NOT EXISTS intents_by_state ON intents (state, sequence);
+CREATE TABLE IF NOT EXISTS identities (
+  kind TEXT NOT NULL,
+  legacy_value TEXT NOT NULL,
+  new_value TEXT NOT NULL,
+  source TEXT NOT NULL,
+  at REAL NOT NULL,
+  PRIMARY KEY (kind, legacy_value),
+  UNIQUE (kind, new_value)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS totals (state TEXT PRIMARY KEY, removed INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+INSERT OR IGNORE INTO meta VALUES ('version', {VERSION});
+INSERT OR IGNORE INTO meta VALUES ('journal_id', lower(hex(randomblob(8))));
+INSERT OR IGNORE INTO meta VALUES ('redaction_key', randomblob(32));
+"""
+
+BEGIN = Statement(
+    0,
+    "INSERT INTO intents (id, state, route, category, stage, primary_side, lanes, sequence, method, target,"
+    " received_at, changed_at, bytes, spool, payload, digest)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
+)
+SETTLE = Statement(
+    1,
+    "UPDATE intents SET state = ?, sequence = ?, changed_at = ?, reason = ?, primary_status = ?, reply = ?"
+    " WHERE id = ?",
+)
+SEND = Statement(2, "UPDATE intents SET state = ?, changed_at = ?, attempts = ? WHERE id = ?")
+CONCLUDE = Statement(
+    3,
+    "UPDATE intents SET state = ?, changed_at = ?, due_at = ?, reason = ?, verdict = ?, secondary_status = ?"
+    " WHERE id = ?",
+)
+CLOSE = Statement(
+    4, "UPDATE intents SET payload = NULL, digest = NULL, reply = NULL, spool = NULL WHERE id = ?"
+)
+IDENTITY = Statement(4, "INSERT OR IGNORE INTO identities VALUES (?, ?, ?, ?, ?)")
+REMOVE = Statement(5, "DELETE FROM intents WHERE id = ?")
+REMOVED = Statement(
+    5,
+    "INSERT INTO totals VALUES (?, ?) ON CONFLICT (state) DO UPDATE SET removed = removed + excluded.removed",
+)
+
+LEDGER = f"""
+CREATE TABLE IF NOT EXISTS verdicts (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  at REAL NOT NULL,
+  intent INTEGER,                 -- NULL for shadow
+  route TEXT NOT NULL,
+  category TEXT NOT NULL,
+  verdict TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  method TEXT NOT NULL,
+  target TEXT NOT NULL,           -- redacted
+  evidence TEXT NOT NULL          -- JSON, redacted: request, primary, secondary
+);
+CREATE INDEX IF NOT EXISTS verdicts_by_route ON verdicts (route, at);
+CREATE TABLE IF NOT EXISTS differences (
+  verdict INTEGER NOT NULL,       -- verdicts.id
+  path TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  primary_value TEXT NOT NULL,
+  secondary_value TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS differences_by_verdict ON differences (verdict);
+CREATE TABLE IF NOT EXISTS groups (
+  route TEXT NOT NULL,
+  path TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  first_at REAL NOT NULL,
+  last_at REAL NOT NULL,
+  sample INTEGER NOT NULL,        -- verdicts.id of the latest
+  PRIMARY KEY (route, path, kind)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counts (
+  hour INTEGER NOT NULL,          -- Unix seconds, the hour's start
+  route TEXT NOT NULL,
+  verdict TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  PRIMARY KEY (hour, route, verdict)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS events (at REAL NOT NULL, event TEXT NOT NULL, details TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+INSERT OR IGNORE INTO meta VALUES ('version', {VERSION});
+"""
+
+VERDICT = Statement(0, "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+DIFFERENCE = Statement(1, "INSERT INTO differences VALUES (?, ?, ?, ?, ?)")
+GROUP = Statement(
+    1,
+    "INSERT INTO groups VALUES (?, ?, ?, 1, ?, ?, ?) ON CONFLICT (route, path, kind) DO UPDATE SET"
+    " count = count + 1, last_at = excluded.last_at, sample = excluded.sample",
+)
+COUNT = Statement(
+    1,
+    "INSERT INTO counts VALUES (?, ?, ?, 1) ON CONFLICT (hour, route, verdict) DO UPDATE SET count = count + 1",
+)
+EVENT = Statement(1, "INSERT INTO events VALUES (?, ?, ?)")
+FORGET_DIFFERENCES = Statement(2, "DELETE FROM differences WHERE verdict <= ?")
+FORGET = Statement(3, "DELETE FROM verdicts WHERE id <= ?")
+"""Samples beyond `samples_max` go, oldest first; groups and counts stay."""

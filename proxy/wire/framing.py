@@ -1,0 +1,155 @@
+"""Finds where a message's body ends, in bytes that arrive in any pieces (RFC 9112 6 and 7).
+
+A reader takes what belongs to the body and leaves the rest. It never changes a byte; `BadFraming`
+means that the end cannot be found without guessing.
+"""
+
+import httptools
+
+from rules.framing import Refusal, is_trailer, parse_chunk_line
+from rules.message import Framing
+
+CHUNK_LINE_BYTES_MAX = 1024
+"""A chunk line or trailer line longer than this is refused (nginx and llhttp cap extensions too)."""
+
+TRAILER_BYTES_MAX = 8192
+"""All trailer lines together; the same order as a header line limit."""
+
+
+class BadFraming(ValueError):
+    """The body's framing is malformed."""
+
+
+class LengthReader:
+    """A body of a known number of bytes."""
+
+    __slots__ = ("done", "left")
+
+    def __init__(self, length: int) -> None:
+        self.left = length
+        self.done = length == 0
+
+    def take(self, data: bytes, at: int) -> int:
+        """The index in `data` after what belongs to the body."""
+        step = min(self.left, len(data) - at)
+        self.left -= step
+        self.done = self.left == 0
+        return at + step
+
+
+class CloseReader:
+    """A body that ends when the connection does."""
+
+    __slots__ = ("done",)
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def take(self, data: bytes, at: int) -> int:
+        """All of it."""
+        return len(data)
+
+
+class ChunkedReader:
+    """A chunked body, lines and trailers included. With `decode`, `payload` holds the bytes last taken."""
+
+    __slots__ = ("_decode", "_left", "_line", "_next", "_trailer_bytes", "done", "payload")
+
+    def __init__(self, *, decode: bool = False) -> None:
+        self.done = False
+        self.payload = b""
+        self._decode = decode
+        self._left = 0
+        self._line = b""
+        self._next = self._size_line
+        self._trailer_bytes = 0
+
+    def take(self, data: bytes, at: int) -> int:
+        """The index in `data` after what belongs to the body; raises BadFraming."""
+        pieces: list[bytes] = []
+        while at < len(data) and not self.done:
+            if self._left:
+                step = min(self._left, len(data) - at)
+                if self._decode:
+                    pieces.append(data[at : at + step])
+                self._left -= step
+                at += step
+            else:
+                at = self._take_line(data, at)
+        self.payload = b"".join(pieces)
+        return at
+
+    def _take_line(self, data: bytes, at: int) -> int:
+        end = data.find(b"\n", at) + 1
+        self._line += data[at:end] if end else data[at:]
+        if len(self._line) > CHUNK_LINE_BYTES_MAX:
+            raise BadFraming("a chunk line is too long")
+        if not end:
+            return len(data)
+        line, self._line = self._line, b""
+        self._next(line)
+        return end
+
+    def _size_line(self, line: bytes) -> None:
+        size = parse_chunk_line(line)
+        if size is None:
+            raise BadFraming("a chunk size is malformed")
+        self._left = size
+        self._next = self._end_line if size else self._trailer_line
+
+    def _end_line(self, line: bytes) -> None:
+        if line != b"\r\n":
+            raise BadFraming("a chunk is longer than its size says")
+        self._next = self._size_line
+
+    def _trailer_line(self, line: bytes) -> None:
+        self._trailer_bytes += len(line)
+        if line == b"\r\n":
+            self.done = True
+        elif not is_trailer(line) or self._trailer_bytes > TRAILER_BYTES_MAX:
+            raise BadFraming("a trailer is malformed or not allowed")
+
+
+Reader = LengthReader | CloseReader | ChunkedReader
+
+
+def reader_for(framing: Framing, length: int) -> Reader:
+    """The reader of a body that is framed so."""
+    match framing:
+        case Framing.CHUNKED:
+            return ChunkedReader()
+        case Framing.CLOSE:
+            return CloseReader()
+        case Framing.LENGTH | Framing.NONE:
+            return LengthReader(length)
+
+
+class _Sink:
+    """llhttp wants an object; no callback makes it a pure referee (performance.md section 4)."""
+
+
+_SINK = _Sink()
+
+
+def second_opinion(head: bytes) -> Refusal | None:
+    """What llhttp has against a request head that `rules.framing` accepted."""
+    try:
+        httptools.HttpRequestParser(_SINK).feed_data(head)
+    except httptools.HttpParserUpgrade:
+        return None
+    except httptools.HttpParserInvalidMethodError:
+        return Refusal(501, "the method is not known")
+    except httptools.HttpParserError as error:
+        return Refusal(400, f"the request head is malformed: {error}")
+    return None
+
+
+def is_reply_head(head: bytes) -> bool:
+    """Whether llhttp, too, accepts a reply head."""
+    try:
+        httptools.HttpResponseParser(_SINK).feed_data(head)
+    except httptools.HttpParserUpgrade:
+        return True
+    except httptools.HttpParserError:
+        return False
+    return True

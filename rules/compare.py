@@ -1,0 +1,350 @@
+"""Do two replies agree? Digest first, then decode, parse, and a field diff: a verdict.
+
+Law: `compare` never raises and never guesses. What cannot be read on both sides is
+`not_comparable`, with the reason; a difference that is certain stays a mismatch all the same.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Never
+from urllib.parse import parse_qs
+
+from xxhash import xxh3_128_digest
+
+from rules.diff import Difference, DiffResult, DiffRules, diff
+from rules.pointer import Pattern
+
+INFLATION_MAX = 8
+"""A decoded body may be this many times `body_bytes_max`, no more."""
+
+_CODINGS_MAX = 4  # codings piled on one body
+_FORM_FIELDS_MAX = 10_000
+_ZLIB, _GZIP, _RAW = 15, 31, -15  # zlib's wbits for each container
+_WBITS: Mapping[str, tuple[int, ...]] = {
+    "gzip": (_GZIP,),
+    "x-gzip": (_GZIP,),
+    "deflate": (_ZLIB, _RAW),  # RFC 9110 says zlib; some servers send it raw
+}
+_KNOWN_CODINGS = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz"})
+_FORM = "application/x-www-form-urlencoded"
+
+
+class VerdictKind(StrEnum):
+    """What became of one comparison."""
+
+    MATCH = "match"
+    MISMATCH = "mismatch"
+    IGNORED = "ignored"  # they differ, but only where it was declared not to matter
+    NOT_COMPARABLE = "not_comparable"
+    SKIPPED = "skipped"  # not compared, by a limit or a setting
+    ERROR = "error"  # the secondary gave no reply to compare
+
+
+class Checksum(StrEnum):
+    """The digest of the fast path."""
+
+    XXH3 = "xxh3"
+    CRC32 = "crc32"
+    SHA256 = "sha256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The result of a comparison.
+
+    `reason` is one word of a closed set (`equal_bytes`, `status`, `json_too_deep`, `coding_br`...),
+    fit for a metric label. `ignored` names the patterns that ate a difference.
+    """
+
+    kind: VerdictKind
+    reason: str
+    differences: tuple[Difference, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """How the replies of a route are compared; the keys of `[compare]` and of the route.
+
+    `headers`: names of response headers that must agree. `ignore` and `unordered` are relative to
+    the parsed body: "/updated_at" eats the path ("body", "updated_at").
+    """
+
+    checksum: Checksum = Checksum.XXH3
+    headers: tuple[str, ...] = ("content-type",)
+    ignore: tuple[Pattern, ...] = ()
+    unordered: tuple[Pattern, ...] = ()
+    body_bytes_max: int = 65536
+    differences_max: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is compared of a reply: header names in lower case, the body without chunk framing.
+
+    `truncated` says that `body` is only the start of it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    truncated: bool = False
+
+
+class _UnreadableError(ValueError):
+    """A body that cannot be compared; its text is the reason of the verdict."""
+
+
+def digest(checksum: Checksum, body: bytes) -> bytes:
+    """Digest a body: 16 bytes for xxh3, 4 (big-endian) for crc32, 32 for sha256."""
+    match checksum:
+        case Checksum.XXH3:
+            return xxh3_128_digest(body)
+        case Checksum.CRC32:
+            return zlib.crc32(body).to_bytes(4, "big")
+        case Checksum.SHA256:
+            return hashlib.sha256(body).digest()
+
+
+def compare(
+    primary: Answer, secondary: Answer, comparison: Comparison, same: frozenset[tuple[str, str]]
+) -> Verdict:
+    """Compare the secondary's answer with the primary's; `same` are known identities, as in diff.
+
+    Where the statuses differ the bodies are not compared: they answer different questions.
+    """
+    outer = _outer(primary, secondary, comparison, same)
+    if primary.status != secondary.status:
+        return _mismatch(outer, "status", comparison)
+    truncated = primary.truncated or secondary.truncated
+    if not truncated and _equal_bytes(primary, secondary, comparison.checksum):
+        return _mismatch(outer, "header", comparison) if outer else _match("equal_bytes")
+    try:
+        if truncated:
+            raise _UnreadableError("body_too_large")
+        reason, result = _bodies(primary, secondary, comparison, same)
+    except _UnreadableError as error:
+        if outer:
+            return _mismatch(outer, "header", comparison)
+        return Verdict(kind=VerdictKind.NOT_COMPARABLE, reason=str(error))
+    differences = outer + _below("body", result)
+    if differences:
+        return _mismatch(differences, "header" if outer else "body", comparison, result.ignored)
+    if result.truncated:
+        return Verdict(kind=VerdictKind.NOT_COMPARABLE, reason="json_too_deep")
+    if result.ignored:
+        kind = VerdictKind.IGNORED
+        return Verdict(kind=kind, reason="differences_ignored", ignored=result.ignored)
+    return _match(reason)
+
+
+def _match(reason: str) -> Verdict:
+    return Verdict(kind=VerdictKind.MATCH, reason=reason)
+
+
+def _mismatch(
+    differences: tuple[Difference, ...],
+    reason: str,
+    comparison: Comparison,
+    ignored: tuple[str, ...] = (),
+) -> Verdict:
+    kept = differences[: max(comparison.differences_max, 1)]
+    return Verdict(kind=VerdictKind.MISMATCH, reason=reason, differences=kept, ignored=ignored)
+
+
+def _equal_bytes(primary: Answer, secondary: Answer, checksum: Checksum) -> bool:
+    coding = "content-encoding"
+    return (
+        len(primary.body) == len(secondary.body)
+        and digest(checksum, primary.body) == digest(checksum, secondary.body)
+        and primary.headers.get(coding) == secondary.headers.get(coding)
+    )
+
+
+def _outer(
+    primary: Answer, secondary: Answer, comparison: Comparison, same: frozenset[tuple[str, str]]
+) -> tuple[Difference, ...]:
+    """Find what differs outside the body: the status, and the chosen headers."""
+    found: tuple[Difference, ...] = ()
+    if primary.status != secondary.status:
+        found = _below("status", diff(primary.status, secondary.status, DiffRules()))
+    names = [name.lower() for name in comparison.headers]
+    if any(primary.headers.get(name) != secondary.headers.get(name) for name in names):
+        ours, theirs = _chosen(primary.headers, names), _chosen(secondary.headers, names)
+        found += _below("header", diff(ours, theirs, DiffRules(same=same)))
+    return found
+
+
+def _chosen(headers: Mapping[str, str], names: list[str]) -> dict[str, str]:
+    return {
+        name: _content_type(headers[name]) if name == "content-type" else headers[name]
+        for name in names
+        if name in headers
+    }
+
+
+def _content_type(value: str) -> str:
+    """Spell a content type in one way (RFC 9110, 8.3): case, blanks and quotes mean nothing."""
+    media, *parameters = value.split(";")
+    parts = [media.strip().lower()]
+    for parameter in parameters:
+        name, _, text = (part.strip() for part in parameter.partition("="))
+        name, text = name.lower(), text.strip('"')
+        parts.append(f"{name}={text.lower() if name == 'charset' else text}")
+    return "; ".join(parts)
+
+
+def _below(step: str, result: DiffResult) -> tuple[Difference, ...]:
+    return tuple(replace(found, path=(step, *found.path)) for found in result.differences)
+
+
+def _bodies(
+    primary: Answer, secondary: Answer, comparison: Comparison, same: frozenset[tuple[str, str]]
+) -> tuple[str, DiffResult]:
+    """Decode, parse and diff two bodies: the reason for a match, and what differs."""
+    rules = DiffRules(
+        ignore=comparison.ignore,
+        unordered=comparison.unordered,
+        differences_max=max(comparison.differences_max, 1),
+        same=same,
+    )
+    if max(len(primary.body), len(secondary.body)) > comparison.body_bytes_max:
+        raise _UnreadableError("body_too_large")
+    bodies = (
+        _decoded(primary, comparison.body_bytes_max * INFLATION_MAX),
+        _decoded(secondary, comparison.body_bytes_max * INFLATION_MAX),
+    )
+    if bodies[0] == bodies[1]:
+        return "equal_decoded", DiffResult(differences=())
+    types = (_media(primary), _media(secondary))
+    documents = _documents(types, bodies)
+    if documents is not None:
+        return "equal_json", diff(*documents, rules)
+    if types == (_FORM, _FORM):
+        return "equal_form", diff(_form(bodies[0]), _form(bodies[1]), rules)
+    ours, theirs = (_summary(body, comparison.checksum) for body in bodies)
+    return "equal_bytes", diff(ours, theirs, replace(rules, same=frozenset()))
+
+
+def _summary(body: bytes, checksum: Checksum) -> str:
+    return f"{len(body)} bytes, {checksum} {digest(checksum, body).hex()[:32]}"
+
+
+def _media(answer: Answer) -> str:
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _decoded(answer: Answer, bytes_max: int) -> bytes:
+    """Undo the content codings, the last applied first. Raises _UnreadableError."""
+    codings = answer.headers.get("content-encoding", "").lower().split(",")
+    wanted = [name for name in map(str.strip, codings) if name not in ("", "identity")]
+    if len(wanted) > _CODINGS_MAX:
+        raise _UnreadableError("coding_unknown")
+    body = answer.body
+    for name in reversed(wanted):
+        if name not in _WBITS:
+            raise _UnreadableError(f"coding_{name}" if name in _KNOWN_CODINGS else "coding_unknown")
+        if body:
+            body = _inflated(body, _WBITS[name], bytes_max)
+    return body
+
+
+def _inflated(body: bytes, wbits: tuple[int, ...], bytes_max: int) -> bytes:
+    """Inflate a body in the first of these ways that works. Raises _UnreadableError."""
+    for way in wbits:
+        try:
+            return b"".join(_members(body, way, bytes_max))
+        except zlib.error:
+            continue
+    raise _UnreadableError("undecodable")
+
+
+def _members(body: bytes, wbits: int, bytes_max: int) -> Iterator[bytes]:
+    """Inflate each member (gzip may have several, padded by zeros). Raises zlib.error, too."""
+    room = bytes_max
+    while body:
+        inflater = zlib.decompressobj(wbits)
+        part = inflater.decompress(body, room + 1)
+        room -= len(part)
+        if room < 0:
+            raise _UnreadableError("body_too_large")
+        body = inflater.unused_data.lstrip(b"\0")
+        if not inflater.eof or (body and wbits != _GZIP):
+            raise zlib.error("cut short, or followed by something else")
+        yield part
+
+
+def _documents(types: tuple[str, str], bodies: tuple[bytes, bytes]) -> tuple[object, object] | None:
+    """Parse two JSON bodies; None when they are to be compared as bytes.
+
+    Raises _UnreadableError where declared JSON can be read in more ways than one.
+    """
+    declared = any(_is_json(media) for media in types)
+    if not declared and not all(body.lstrip()[:1] in (b"{", b"[") for body in bodies):
+        return None
+    try:
+        return _json(bodies[0]), _json(bodies[1])
+    except json.JSONDecodeError:
+        return None
+    except _UnreadableError:
+        if declared:
+            raise
+        return None
+
+
+def _is_json(media: str) -> bool:
+    return media == "application/json" or media.endswith("+json")
+
+
+def _json(body: bytes) -> object:
+    """Parse strict JSON. Raises JSONDecodeError for no JSON, _UnreadableError for the doubtful."""
+    try:
+        return _DECODER.decode(body.decode().removeprefix("\ufeff"))
+    except (json.JSONDecodeError, _UnreadableError):
+        raise
+    except UnicodeDecodeError:
+        raise _UnreadableError("not_utf8") from None
+    except ValueError:  # more digits than Python will turn into an integer
+        raise _UnreadableError("json_number_too_long") from None
+    except RecursionError:
+        raise _UnreadableError("json_too_deep") from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _UnreadableError("json_duplicate_key")
+    return members
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise _UnreadableError("json_number_too_large")
+    return value
+
+
+def _constant(_: str) -> Never:
+    raise _UnreadableError("json_not_a_number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
+
+
+def _form(body: bytes) -> dict[str, list[str]]:
+    """Parse a form to name -> values, by name; bytes that are no UTF-8 stay distinct."""
+    text = body.decode("utf-8", "surrogateescape")
+    try:
+        fields = parse_qs(
+            text,
+            keep_blank_values=True,
+            errors="surrogateescape",
+            max_num_fields=_FORM_FIELDS_MAX,
+        )
+    except ValueError:
+        raise _UnreadableError("form_too_many_fields") from None
+    return dict(sorted(fields.items()))

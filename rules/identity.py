@@ -1,0 +1,99 @@
+"""Ids that each side assigns by itself: harvested from a pair of replies, translated in later requests.
+
+Law: nothing is guessed. `wanted` says which identities a request needs for the other side; the
+caller looks them up; `translate` puts them in. What is not found parks the intent.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rules.framing import unchunk, with_line, without
+from rules.message import Reply, Request
+from rules.source import Parts, Source, read, write
+
+Key = tuple[str, str]
+"""(kind, value on the side that the request was written for)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Harvest:
+    """Where the replies of a create carry a new identity of one kind."""
+
+    kind: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """Where a request carries an identity of one kind."""
+
+    kind: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One identity: its value on the primary and on the secondary at the time of the harvest."""
+
+    kind: str
+    primary: str
+    secondary: str
+
+
+def wanted(translations: tuple[Translation, ...], parts: Parts) -> tuple[Key, ...]:
+    """The identities that a request needs before it can go to the other side."""
+    keys = []
+    for translation in translations:
+        value = read(translation.source, parts)
+        if value is not None:
+            keys.append((translation.kind, value))
+    return tuple(dict.fromkeys(keys))
+
+
+def translate(
+    translations: tuple[Translation, ...], parts: Parts, found: Mapping[Key, str]
+) -> Parts:
+    """The message with every wanted identity replaced; every wanted key must be in `found`."""
+    for translation in translations:
+        value = read(translation.source, parts)
+        if value is not None:
+            parts = write(translation.source, parts, found[translation.kind, value])
+    return parts
+
+
+def harvest(harvests: tuple[Harvest, ...], primary: Reply, secondary: Reply) -> tuple[Pair, ...]:
+    """The identities that a pair of replies reveals; one that either side lacks is left out."""
+    pairs = []
+    for wish in harvests:
+        values = [read(wish.source, parts_of_reply(reply)) for reply in (primary, secondary)]
+        if values[0] is not None and values[1] is not None:
+            pairs.append(Pair(wish.kind, values[0], values[1]))
+    return tuple(pairs)
+
+
+def parts_of_reply(reply: Reply) -> Parts:
+    """A reply as sources see it; a truncated body is not looked into."""
+    return Parts(head=reply.head, payload=payload_of(reply), captures={})
+
+
+def payload_of(message: Request | Reply) -> bytes:
+    """The body without chunk lines; empty when it was truncated or lies in a spool file."""
+    if isinstance(message, Reply) and message.truncated:
+        return b""
+    return unchunk(message.body) if message.chunked and message.body else message.body
+
+
+def rebuilt(request: Request, parts: Parts) -> Request:
+    """The request with changed parts, framed anew by Content-Length where its payload changed."""
+    head, body, chunked = parts.head, request.body, request.chunked
+    if parts.payload != payload_of(request):
+        body, chunked = parts.payload, False
+        head = without(head, (b"content-length", b"transfer-encoding"))
+        head = with_line(head, b"Content-Length: %d" % len(body))
+    if parts.target != request.target:
+        method, _, rest = head.split(b" ", 2)
+        head = b" ".join((method, parts.target.encode("latin-1"), rest))
+    return Request(
+        method=request.method, target=parts.target, head=head, body=body, chunked=chunked,
+        spool=request.spool, body_bytes=len(body) if request.spool is None else request.body_bytes,
+    )  # fmt: skip

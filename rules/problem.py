@@ -1,0 +1,37 @@
+"""The replies that Twinwrite makes itself: RFC 9457 problem documents, ready to write."""
+
+import json
+from http import HTTPStatus
+
+from rules.message import Cause, Failure
+
+RETRY_AFTER_S = 1
+"""What a 503 tells the client: the conditions behind it (a full journal, a limit) pass in seconds."""
+
+
+def problem(status: int, detail: str, *, close: bool = False, **members: str) -> bytes:
+    """A whole reply: status line, fields, and a JSON problem document with `members` added."""
+    title = HTTPStatus(status).phrase
+    document = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    body = json.dumps({**document, **members}).encode()
+    lines = [
+        f"HTTP/1.1 {status} {title}",
+        "Content-Type: application/problem+json",
+        f"Content-Length: {len(body)}",
+    ]
+    if status == 503:
+        lines.append(f"Retry-After: {RETRY_AFTER_S}")
+    if close:
+        lines.append("Connection: close")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def status_of(failure: Failure) -> int:
+    """The status that tells a client of a primary's failure (RFC 9110 15.6)."""
+    match failure.cause:
+        case Cause.TIMEOUT | Cause.CONNECT_TIMEOUT:
+            return 504
+        case Cause.POOL_FULL:
+            return 503
+        case Cause.REFUSED | Cause.NAME | Cause.RESET | Cause.BROKEN_REPLY:
+            return 502

@@ -1,0 +1,224 @@
+"""What happens to a request: which route it takes, whether it is mirrored, and in which lanes.
+
+Law: first match wins; precedence is kill switch > category flag > stage > percent > route
+(semantics.md section 5). The answer carries its reason, which is also the metric label.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rules.compare import Comparison
+from rules.framing import RequestHead
+from rules.framing import field as header_field
+from rules.identity import Harvest, Translation
+from rules.message import Side
+from rules.sample import in_sample
+from rules.source import Parts, Place, Source, read
+from rules.stage import DUTIES, Mirror, Stage
+
+_SEGMENT = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
+
+
+class Mirrored(StrEnum):
+    """Whether a route's requests are mirrored."""
+
+    AUTO = "auto"  # when the method is mutating
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Ordering(StrEnum):
+    """How writes of one lane are ordered at the primary; the secondary always gets that order."""
+
+    SERIALIZE = "serialize"  # one at a time, a fair lock
+    COMPLETION = "completion"  # at once; the order in which the primary answered counts
+    NONE = "none"  # no order: no lane
+
+
+class Kill(StrEnum):
+    """What the kill switch does with writes meanwhile."""
+
+    JOURNAL = "journal"
+    DROP = "drop"
+
+
+class Skip(StrEnum):
+    """Why an accepted write has no intent. Every skip is counted under its word."""
+
+    STAGE = "stage"  # the stage does not mirror
+    SHADOW = "shadow"  # mirrored without the journal
+    SAMPLE = "sample"  # outside the category's percent
+    ROUTE = "route"  # the route says never
+    CATEGORY = "category"  # the category's flag is off
+    KILL_SWITCH = "kill_switch"
+    JOURNAL_ERROR = "journal_error"  # on_journal_error = "pass_through": a gap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """What a route matches; an empty condition matches everything."""
+
+    methods: frozenset[str] = frozenset()
+    path: re.Pattern[str]
+    host: str = ""
+    headers: tuple[tuple[str, re.Pattern[str]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One TOML rule. `comparison` is None when its replies are not compared."""
+
+    name: str
+    match: Match
+    category: str = "default"
+    mirrored: Mirrored = Mirrored.AUTO
+    entity: str = ""
+    entity_keys: tuple[Source, ...] = ()
+    ordering: Ordering = Ordering.SERIALIZE
+    applied_redirects: bool = False
+    comparison: Comparison | None = None
+    harvests: tuple[Harvest, ...] = ()
+    translations: tuple[Translation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Category:
+    """A named group of routes: `stage` None means the global one."""
+
+    name: str
+    stage: Stage | None = None
+    mirror: bool = True
+    percent: float = 100.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Everything that decides about requests: one frozen snapshot, read once per request."""
+
+    stage: Stage
+    routes: tuple[Route, ...]
+    fallback: Route
+    categories: Mapping[str, Category]
+    kill_switch: bool = False
+    kill: Kill = Kill.JOURNAL
+    salt: str = "twinwrite"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to do with one request.
+
+    `write`: it counts as an accepted write. `mirror` NONE relays it to the primary; `skip` then says
+    why a write is not mirrored.
+    """
+
+    route: Route
+    category: Category
+    stage: Stage
+    primary: Side
+    mirror: Mirror
+    write: bool
+    skip: Skip | None = None
+    captures: Mapping[str, tuple[int, int]]
+
+
+def compile_path(pattern: str) -> re.Pattern[str]:
+    """`/orders/{id}` or `/files/{rest...}` as a regex over the raw path; ValueError says what is wrong."""
+    if not pattern.startswith("/"):
+        raise ValueError(f"a path pattern starts with /, not {pattern!r}")
+    pieces, at = [], 0
+    for found in _SEGMENT.finditer(pattern):
+        pieces.append(_literal(pattern[at : found.start()]))
+        pieces.append(f"(?P<{found.group(1)}>{'.*' if found.group(2) else '[^/]+'})")
+        at = found.end()
+    pieces.append(_literal(pattern[at:]))
+    try:
+        return re.compile("".join(pieces))
+    except re.error as error:
+        raise ValueError(f"{pattern!r}: {error}") from None
+
+
+def plan(head: RequestHead, policy: Policy) -> Plan:
+    """The plan of a request by its head. Percent is decided later, by `lanes` and `is_sampled`."""
+    route, spans = find_route(head, policy)
+    category = policy.categories[route.category]
+    stage = category.stage or policy.stage
+    duty = DUTIES[stage]
+    write = head.mutating or route.mirrored is Mirrored.ALWAYS
+    mirror, skip = duty.mirror, None
+    if not write or route.mirrored is Mirrored.NEVER:
+        mirror, skip = Mirror.NONE, Skip.ROUTE
+    elif policy.kill_switch and (policy.kill is Kill.DROP or mirror is Mirror.SHADOW):
+        mirror, skip = Mirror.NONE, Skip.KILL_SWITCH
+    elif not category.mirror:
+        mirror, skip = Mirror.NONE, Skip.CATEGORY
+    elif mirror is Mirror.NONE:
+        skip = Skip.STAGE
+    else:
+        skip = Skip.SHADOW if mirror is Mirror.SHADOW else None
+    return Plan(
+        route=route, category=category, stage=stage, primary=duty.primary, mirror=mirror,
+        write=write, skip=skip if write else None, captures=spans,
+    )  # fmt: skip
+
+
+def find_route(head: RequestHead, policy: Policy) -> tuple[Route, Mapping[str, tuple[int, int]]]:
+    """The first route that matches, and where its captures stand in the target; else the fallback."""
+    path = head.path
+    for route in policy.routes:
+        match = route.match
+        if match.methods and head.method not in match.methods:
+            continue
+        found = match.path.fullmatch(path)
+        if found is not None and _others_match(match, head):
+            return route, {name: found.span(name) for name in found.re.groupindex}
+    return policy.fallback, {}
+
+
+def captures(route: Route, target: str) -> Mapping[str, tuple[int, int]]:
+    """Where the path captures of a route stand in a target that it matched."""
+    found = route.match.path.fullmatch(target.partition("?")[0])
+    return {} if found is None else {name: found.span(name) for name in found.re.groupindex}
+
+
+def reads_body(route: Route) -> bool:
+    """Whether the keys or the translations of a route stand in the body."""
+    sources = [*route.entity_keys, *(wish.source for wish in route.translations)]
+    return any(source.place in (Place.JSON, Place.FORM) for source in sources)
+
+
+def lanes(plan_: Plan, parts: Parts) -> tuple[str, ...]:
+    """The lanes of a write, sorted: one per entity key; the route's own lane where a key is missing."""
+    route = plan_.route
+    if route.ordering is Ordering.NONE:
+        return ()
+    keys = [read(source, parts) for source in route.entity_keys]
+    if not keys or None in keys:
+        return (f"{route.name}",)
+    return tuple(sorted({f"{route.entity or route.name}:{key}" for key in keys}))
+
+
+def is_sampled(plan_: Plan, policy: Policy, parts: Parts) -> bool:
+    """Whether the entity of a write is within its category's percent: sticky, the same in every sidecar."""
+    percent = plan_.category.percent
+    if percent >= 100.0:
+        return True
+    keys = [read(source, parts) or "" for source in plan_.route.entity_keys]
+    return in_sample("\n".join(keys) or parts.target, percent, policy.salt)
+
+
+def _literal(text: str) -> str:
+    if "{" in text or "}" in text:
+        raise ValueError(f"captures are written {{name}} or {{name...}}: {text!r}")
+    return re.escape(text)
+
+
+def _others_match(match: Match, head: RequestHead) -> bool:
+    if match.host and match.host.lower() != head.host.lower():
+        return False
+    return all(
+        (value := header_field(head.head, name)) is not None and pattern.search(value)
+        for name, pattern in match.headers
+    )

@@ -1,0 +1,312 @@
+"""The diff: every class of difference, ignores, unordered arrays, identities, and every limit."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rules.diff import SHOWN_MAX, Class, Difference, DiffRules, diff
+from rules.pointer import compile_pattern
+
+RULES = DiffRules()
+Found = tuple[str, str, str, str]
+
+
+def rules(
+    *ignore: str, unordered: tuple[str, ...] = (), same: tuple[tuple[str, str], ...] = ()
+) -> DiffRules:
+    return DiffRules(
+        ignore=tuple(map(compile_pattern, ignore)),
+        unordered=tuple(map(compile_pattern, unordered)),
+        same=frozenset(same),
+    )
+
+
+def found(primary: object, secondary: object, rules: DiffRules = RULES) -> list[Found]:
+    return [
+        ("/".join(d.path), str(d.kind), d.primary, d.secondary)
+        for d in diff(primary, secondary, rules).differences
+    ]
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "expected"),
+    [
+        ({"a": 1}, {}, [("a", "missing", "1", "")]),
+        ({}, {"a": None}, [("a", "extra", "", "null")]),
+        ({"a": 1}, {"a": "1"}, [("a", "type", "1", '"1"')]),
+        ({"a": 1}, {"a": True}, [("a", "type", "1", "true")]),
+        ({"a": None}, {"a": []}, [("a", "type", "null", "[]")]),
+        ({"a": {}}, {"a": []}, [("a", "type", "{}", "[]")]),
+        ({"a": 1}, {"a": 2}, [("a", "value", "1", "2")]),
+        ({"a": 1.5}, {"a": 1}, [("a", "value", "1.5", "1")]),
+        ("x", "y", [("", "value", '"x"', '"y"')]),
+        ([1, 2, 3], [1, 3, 2], [("", "order", "[1, 2, 3]", "[1, 3, 2]")]),
+        ([1], [1, 2], [("", "length", "1", "2")]),
+        ([1, 2], [3], [("", "length", "2", "1"), ("0", "value", "1", "3")]),
+        ([[1, 2], 0], [[2, 1], 0], [("0", "order", "[1, 2]", "[2, 1]")]),
+        ([1, 1, 2], [1, 2, 2], [("1", "value", "1", "2")]),
+        ([True, 1], [1, True], [("", "order", "[true, 1]", "[1, true]")]),
+        (
+            [{"i": 1, "v": [1]}, {"i": 2}],
+            [{"i": 2}, {"v": [1.0], "i": 1}],
+            [("", "order", '[{"i": 1, "v": [1]}, {"i": 2}]', '[{"i": 2}, {"v": [1.0], "i": 1}]')],
+        ),
+        ({"ä": "é"}, {"ä": "e"}, [("ä", "value", '"é"', '"e"')]),
+    ],
+)
+def test_a_difference_has_a_path_a_class_and_both_values(
+    primary: object, secondary: object, expected: list[Found]
+) -> None:
+    assert found(primary, secondary) == expected
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary"),
+    [
+        (1, 1.0),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ([-0.0], [0]),
+        (float("nan"), float("nan")),
+        ([], []),
+        (10**30, (1e30).__class__(10**30) if float(10**30) == 10**30 else 10**30),
+    ],
+    ids=["number spelling", "key order", "minus zero", "nan", "empty", "large"],
+)
+def test_what_means_the_same_is_equal(primary: object, secondary: object) -> None:
+    assert not found(primary, secondary)
+
+
+def test_differences_come_in_document_order() -> None:
+    primary = {"a": {"x": 1, "y": [1, {"z": 1}]}, "b": {"c": 1}, "d": 1}
+    secondary = {"a": {"x": 2, "y": [1, {"z": 2}]}, "b": {"c": 2}, "d": 1}
+    assert [path for path, *_ in found(primary, secondary)] == ["a/x", "a/y/1/z", "b/c"]
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "patterns", "paths", "ignored"),
+    [
+        ({"at": 1, "b": 1}, {"at": 2, "b": 1}, ("/at",), [], ("/at",)),
+        ({"at": 1, "b": 1}, {"at": 2, "b": 2}, ("/at",), ["b"], ("/at",)),
+        ({"at": 1}, {"at": 1}, ("/at",), [], ()),
+        ({"at": 1}, {}, ("/at",), [], ("/at",)),
+        ({}, {"at": 1}, ("/at",), [], ("/at",)),
+        ({"m": {"a": [1]}}, {"m": {"a": [2]}}, ("/m",), [], ("/m",)),
+        ({"m": {"a": [1]}}, {"m": {"a": [1]}}, ("/m",), [], ()),
+        ({"m": {"a": 1}}, {"m": 3}, ("/m",), [], ("/m",)),
+        ({"i": [{"e": 1}]}, {"i": [{"e": 2}]}, ("/x", "/**/e"), [], ("/**/e",)),
+        ({"i": [1, 2]}, {"i": [1]}, ("/i/*",), ["i"], ()),
+        ({"i": [1, 2]}, {"i": [3]}, ("/i/*",), ["i"], ("/i/*",)),
+        ([1], {"a": 1}, ("/**",), [], ("/**",)),
+        ({"a": 1, "b": 1}, {"a": 2, "b": 2}, ("/a", "/b"), [], ("/a", "/b")),
+    ],
+)
+def test_an_ignored_path_eats_what_is_at_or_below_it(
+    primary: object,
+    secondary: object,
+    patterns: tuple[str, ...],
+    paths: list[str],
+    ignored: tuple[str, ...],
+) -> None:
+    result = diff(primary, secondary, rules(*patterns))
+    assert ["/".join(difference.path) for difference in result.differences] == paths
+    assert result.ignored == ignored
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "expected"),
+    [
+        ([1, 2, 3], [3, 1.0, 2], []),
+        ([1, 1, 2], [1, 2, 2], [("1", "missing", "1", ""), ("2", "extra", "", "2")]),
+        ([1], [1, "1"], [("1", "extra", "", '"1"')]),
+        ([1, True], [True, 1], []),
+        ([[1, 2], [3]], [[3], [1, 2]], []),
+        ([[1, 2]], [[2, 1]], [("0", "missing", "[1, 2]", ""), ("0", "extra", "", "[2, 1]")]),
+        (["ab", "c"], ["a", "bc"], 4),
+        ([{"a": "1", "b": 2}], [{"b": 2, "a": "1"}], []),
+        ([None, False, "n"], ["n", None, False], []),
+        ([], [], []),
+    ],
+)
+def test_an_unordered_array_is_a_multiset(
+    primary: object, secondary: object, expected: list[Found] | int
+) -> None:
+    result = found(primary, secondary, rules(unordered=("",)))
+    assert result == expected or len(result) == expected
+
+
+def test_nested_unordered_arrays_and_ignored_fields_pair_up() -> None:
+    given = rules("/items/*/at", unordered=("/items", "/items/*/tags"))
+    primary = {"items": [{"id": 1, "at": 1, "tags": [1, 2]}, {"id": 2, "at": 1, "tags": []}]}
+    secondary = {"items": [{"id": 2, "at": 8, "tags": []}, {"id": 1, "at": 9, "tags": [2, 1]}]}
+    result = diff(primary, secondary, given)
+    assert result.differences == ()
+    assert result.ignored == ("/items/*/at",)
+
+
+def test_an_ignored_field_does_not_hide_a_new_order() -> None:
+    primary = [{"id": 1, "at": 1}, {"id": 2, "at": 2}]
+    secondary = [{"id": 2, "at": 3}, {"id": 1, "at": 4}]
+    result = diff(primary, secondary, rules("/*/at"))
+    assert [difference.kind for difference in result.differences] == [Class.ORDER]
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "equal"),
+    [
+        (17, "u-9", True),
+        ("17", "u-9", True),
+        ("u-9", "17", False),
+        (17, "17", False),
+        ({"self": "/users/17?x=1"}, {"self": "/users/u-9?x=1"}, True),
+        ({"self": "/users/17?x=1"}, {"self": "/users/u-9?x=2"}, False),
+        ("/users/171", "/users/u-91", False),
+        (None, {}, False),
+        ([17, 5], [5, "u-9"], False),
+    ],
+    ids=["number", "text", "wrong way", "type", "link", "other", "part", "containers", "order"],
+)
+def test_the_two_values_of_one_identity_are_equal(
+    primary: object, secondary: object, equal: bool
+) -> None:
+    assert (not found(primary, secondary, rules(same=(("17", "u-9"), ("", ""))))) is equal
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "kinds"),
+    [
+        ([1, 2], [3, 2], []),
+        ([2, 1], [2, 3], []),
+        ([1, 2], [1, 2], []),
+        ([{"id": 1, "count": 1}, {"id": 2, "count": 2}], [{"id": 3, "count": 2}, {"id": 2, "count": 1}], []),
+        ([1, 9], [2, 8], ["missing", "extra"]),
+        ([3, 2], [1, 3], ["missing", "extra"]),
+        ([["/a/1"], "x"], ["x", ["/a/2"]], []),
+    ],
+    ids=["swapped", "in place", "plain", "id or count", "one left", "wrong way", "links"],
+)  # fmt: skip
+def test_identities_that_overlap_still_pair_in_unordered_arrays(
+    primary: object, secondary: object, kinds: list[str]
+) -> None:
+    given = rules(unordered=("",), same=(("1", "2"), ("2", "3")))
+    assert [kind for _, kind, *_ in found(primary, secondary, given)] == kinds
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("x" * 10_000, '"' + "x" * 198 + "…"),
+        (["y" * 300], '["' + "y" * 197 + "…"),
+        (10**5000, "<a number too long to show>"),
+        ("\ud800", '"\\ud800"'),
+        ({"\udfff": 1}, '{"\\udfff": 1}'),
+    ],
+    ids=["long text", "long array", "huge number", "surrogate", "surrogate in a name"],
+)
+def test_values_are_shown_short_and_writable(value: object, shown: str) -> None:
+    difference = diff({"a": value}, {}, RULES).differences[0]
+    assert difference.primary == shown
+    assert len(difference.primary) <= SHOWN_MAX
+
+
+def test_a_path_is_writable_too() -> None:
+    difference = diff({"\ud800": 1}, {}, RULES).differences[0]
+    assert difference.path == ("\\ud800",)
+
+
+def test_differences_are_counted_up_to_the_limit() -> None:
+    primary = {str(number): number for number in range(100)}
+    result = diff(primary, {}, replace(RULES, differences_max=7))
+    assert len(result.differences) == 7
+    assert result.truncated
+    assert not diff(primary, {}, replace(RULES, differences_max=100)).truncated
+
+
+def test_a_large_array_in_another_order_is_one_difference() -> None:
+    primary = [{"id": number, "name": f"n{number}"} for number in range(300)]
+    result = diff({"a": primary, "b": 1}, {"a": primary[::-1], "b": 2}, RULES)
+    assert [(d.path, d.kind) for d in result.differences] == [
+        (("b",), Class.VALUE),
+        (("a",), Class.ORDER),
+    ]
+    assert not result.truncated
+
+
+def nested(value: object, depth: int, name: str | None = None) -> object:
+    for _ in range(depth):
+        value = [value] if name is None else {name: value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("depth", "truncated"), [(199, False), (200, False), (201, True), (20_000, True)]
+)
+@pytest.mark.parametrize("name", [None, "a"], ids=["arrays", "objects"])
+def test_depth_ends_at_the_limit_and_says_so(name: str | None, depth: int, truncated: bool) -> None:
+    result = diff(nested(1, depth, name), nested(2, depth, name), RULES)
+    assert result.truncated is truncated
+    assert len(result.differences) == (not truncated)
+
+
+def test_depth_inside_unordered_arrays_is_no_trouble() -> None:
+    primary, secondary = [nested(1, 3_000), 1], [1, nested(2, 3_000)]
+    result = diff(primary, secondary, rules(unordered=("",), same=(("8", "9"),)))
+    assert [difference.kind for difference in result.differences] == [Class.MISSING, Class.EXTRA]
+
+
+def test_a_difference_can_show_other_values() -> None:
+    difference = diff(1, 2, RULES).differences[0]
+    assert difference.showing("x", "y") == Difference(
+        path=(), kind=Class.VALUE, primary="x", secondary="y"
+    )
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2, width=16) | st.text("ab/\ud800", max_size=2)  # fmt: skip
+DOCUMENTS = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("ab", max_size=1), inner),
+    max_leaves=12,
+)
+
+
+def shuffled(value: Any, draw: st.DataObject) -> Any:
+    if isinstance(value, list):
+        return [shuffled(element, draw) for element in draw.draw(st.permutations(value))]
+    if isinstance(value, dict):
+        return {
+            name: shuffled(value[name], draw) for name in draw.draw(st.permutations(list(value)))
+        }
+    return value
+
+
+@settings(max_examples=80, deadline=None, database=None)
+@given(document=DOCUMENTS, data=st.data())
+def test_a_shuffled_document_is_equal_when_nothing_is_ordered(
+    document: object, data: st.DataObject
+) -> None:
+    assert not found(document, document)
+    assert not found(document, shuffled(document, data), rules(unordered=("/**",)))
+
+
+@settings(max_examples=80, deadline=None, database=None)
+@given(primary=DOCUMENTS, secondary=DOCUMENTS)
+def test_documents_are_equal_exactly_when_their_canonical_json_is(
+    primary: object, secondary: object
+) -> None:
+    forward, backward = found(primary, secondary), found(secondary, primary)
+    assert (not forward) is (canonical(primary) == canonical(secondary))
+    assert len(forward) == len(backward)
+
+
+def canonical(document: object) -> str:
+    def whole(value: Any) -> Any:
+        if isinstance(value, list):
+            return [whole(element) for element in value]
+        if isinstance(value, dict):
+            return {name: whole(element) for name, element in value.items()}
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    return json.dumps(whole(document), sort_keys=True)
