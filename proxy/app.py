@@ -5,14 +5,16 @@ Law: the only place that knows every room, hands out clocks and chance, and catc
 
 import asyncio
 import gc
+import os
 import random
 import secrets
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import uvloop
 
@@ -20,6 +22,8 @@ from proxy.control.admin import Admin
 from proxy.control.config import Config
 from proxy.control.log import Log
 from proxy.control.metrics import Metrics, Reading
+from proxy.control.settings import Admin as AdminSettings
+from proxy.control.settings import Listen
 from proxy.control.tally import Tally
 from proxy.flow.delivery import Delivery
 from proxy.flow.delivery import Rooms as DeliveryRooms
@@ -50,6 +54,12 @@ BACKLOG_LISTEN = 1024
 """Connections that may wait to be accepted."""
 
 
+DRAIN_LOOK_S = 0.02
+"""How often a drain looks whether the last client is gone."""
+
+Opened = TypeVar("Opened")
+
+
 class StartError(Exception):
     """The sidecar cannot start; its text is one clear line."""
 
@@ -66,50 +76,46 @@ class App:
         self._started = self._loop.time()
         self._stopping = asyncio.Event()
         self._ticker: asyncio.TimerHandle | None = None
+        self._is_built = False
+        self._is_stopped = False
+        self._journal: Journal | None = None
         self._ledger: Ledger | None = None
+        self._listener: asyncio.Server | None = None
         self._routes = {
             route.name: route for route in (*config.policy.routes, config.policy.fallback)
         }
 
     async def start(self) -> None:
-        """Open the stores, take up what is owed, listen. Raises StartError."""
+        """Open the stores, take up what is owed, listen. Raises StartError, with nothing left open."""
         config = self.config
         try:
-            self.journal = await Journal.open(config.journal, self.tally, time.time)
-        except StoreError as error:
-            raise StartError(str(error)) from error
-        try:
+            self._journal = await Journal.open(config.journal, self.tally, time.time)
             await self._open_ledger()
-            self._build()
-            await self._resume()
-            self._listener = await self._loop.create_server(
+            self._build(self._journal)
+            await self._resume(self._journal)
+            create = self._loop.create_server(
                 self.clients.connect, config.listen.host, config.listen.port, backlog=BACKLOG_LISTEN
             )
-        except OSError as error:
-            await self._close_stores()
-            raise StartError(
-                f"cannot listen on {config.listen.host}:{config.listen.port}: {error.strerror}"
-            ) from error
-        try:
-            admin = await self.admin.start()
-        except OSError as error:
-            self._listener.close()
-            await self._close_stores()
-            raise StartError(
-                f"cannot listen on {config.admin.host}:{config.admin.port}: {error.strerror}"
-            ) from error
+            self._listener = await _listening(create, config.listen)
+            admin = await _listening(self.admin.start(), config.admin)
+        except StoreError as error:
+            await self._close()
+            raise StartError(str(error)) from error
+        except StartError:
+            await self._close()
+            raise
         self._tick()
         gc.collect()
         gc.freeze()
         self._say_ready(admin)
 
-    def _build(self) -> None:
+    def _build(self, journal: Journal) -> None:
         config, tally, log = self.config, self.tally, self.log
         redact = config.redact
         redaction = Redaction(
             headers=frozenset(name.lower() for name in redact.headers),
             fields=frozenset(name.lower() for name in redact.fields),
-            key=self.journal.redaction_key,
+            key=journal.redaction_key,
         )
         hop = f"Twinwrite-Hop: {self.instance}".encode()
         self.tasks = Tasks(log)
@@ -117,34 +123,35 @@ class App:
         self.guard = Guard(config.breaker_limits, self._loop.time)
         self.guard.watch(self._breaker_changed)
         self.evidence = Evidence(self._ledger, redaction, tally)
-        identities = Identities(self.journal, tally)
+        identities = Identities(journal, tally)
         rooms = DeliveryRooms(
-            journal=self.journal, identities=identities, guard=self.guard, evidence=self.evidence,
+            journal=journal, identities=identities, guard=self.guard, evidence=self.evidence,
             secondary=Secondary(self.pools, identities, tally, hop), tally=tally, tasks=self.tasks,
         )  # fmt: skip
         self.delivery = Delivery(
             rooms, config.delivery, config.fate_limits, self._route, random.random
         )
         self.delivery.paused = config.policy.kill_switch
+        self.journal = journal
         foreground = WriteRooms(
-            listen=config.listen, journal=self.journal, journal_settings=config.journal,
+            listen=config.listen, journal=journal, journal_settings=config.journal,
             delivery=self.delivery, shadow=Shadow(rooms, self.delivery, config.compare.pending_max),
             turnstile=Turnstile(), pools=self.pools, tally=tally, tasks=self.tasks, log=log, hop=hop,
         )  # fmt: skip
         self.clients = Clients(config.listen, Door(foreground, lambda: config.policy))
         self.metrics = Metrics(tally, self.reading)
         self.admin = Admin(config.admin, self.metrics, self.status, self._not_ready)
+        self._is_built = True
 
     async def _open_ledger(self) -> None:
         try:
-            self._ledger = await Ledger.open(
-                self.journal.directory, self.config.ledger.samples_max, time.time
-            )
+            directory = Path(self.config.journal.directory)
+            self._ledger = await Ledger.open(directory, self.config.ledger.samples_max, time.time)
         except StoreError as error:  # evidence is lost, writes are not
             self.log.error("ledger_failed", error=str(error))
 
-    async def _resume(self) -> None:
-        owed = await self.journal.owed()
+    async def _resume(self, journal: Journal) -> None:
+        owed = await journal.owed()
         if owed:
             self.log.info("resumed", owed=len(owed))
         self.delivery.resume(owed)
@@ -152,11 +159,17 @@ class App:
     def _say_ready(self, admin: str) -> None:
         for warning in self.config.warnings:
             self.log.warning("config", detail=warning)
-        host, port = self._listener.sockets[0].getsockname()[:2]
         self.log.info(
-            "ready", listen=f"{host}:{port}", admin=admin, instance=self.instance,
+            "ready", listen=self.address, admin=admin, instance=self.instance,
             stage=self.config.policy.stage, version=version("twinwrite"),
         )  # fmt: skip
+
+    @property
+    def address(self) -> str:
+        """Where clients connect, with the port that was picked."""
+        assert self._listener is not None
+        host, port = self._listener.sockets[0].getsockname()[:2]
+        return f"{host}:{port}"
 
     async def serve(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -165,34 +178,43 @@ class App:
         await self._stopping.wait()
 
     async def stop(self) -> None:
-        """Drain with a deadline; what is owed stays in the journal."""
-        timeout_s = self.config.listen.drain_timeout_ms / 1000
-        self.log.info("draining", in_flight=self.tally.in_flight)
-        self._listener.close()
+        """Drain with a deadline; what is owed stays in the journal. A second call does nothing."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        self._stopping.set()
+        self.log.info("draining", in_flight=self.tally.in_flight, owed=len(self.delivery))
+        if self._listener is not None:
+            self._listener.close()
         self.delivery.paused = True
         self.clients.drain()
-        left = await self._drained(timeout_s)
-        if self._ticker is not None:
-            self._ticker.cancel()
-        self.clients.abort()
-        await self.tasks.cancel()
-        await self.admin.stop()
-        for pool in self.pools.values():
-            pool.close()
-        await self._close_stores()
+        left = await self._drained(self.config.listen.drain_timeout_ms / 1000)
+        await self._close()
         self.log.info("stopped", unfinished=left, owed=len(self.delivery))
 
     async def _drained(self, timeout_s: float) -> int:
         deadline = self._loop.time() + timeout_s
         while (self.clients.open or len(self.tasks)) and self._loop.time() < deadline:
             await self.tasks.drain(TICK_S)
-            await asyncio.sleep(0 if self.tasks else TICK_S / 10)
+            await asyncio.sleep(DRAIN_LOOK_S)
         return len(self.tasks)
 
-    async def _close_stores(self) -> None:
+    async def _close(self) -> None:
+        """Take down what is up: connections first, stores last, so that every outcome is written."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        if self._listener is not None:
+            self._listener.close()
+        if self._is_built:
+            self.clients.abort()
+            await self.tasks.cancel()
+            await self.admin.stop()
+            for pool in self.pools.values():
+                pool.close()
         if self._ledger is not None:
             await self._ledger.close()
-        await self.journal.close()
+        if self._journal is not None:
+            await self._journal.close()
 
     # what others see
 
@@ -268,6 +290,14 @@ class App:
         self.evidence.event(
             "breaker", category=category, state=breaker.state, reason=breaker.reason
         )
+
+
+async def _listening(start: Awaitable[Opened], where: Listen | AdminSettings) -> Opened:
+    try:
+        return await start
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise StartError(f"cannot listen on {where.host}:{where.port}: {why}") from error
 
 
 async def _run(config: Config, log: Log) -> None:

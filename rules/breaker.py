@@ -30,7 +30,7 @@ class Event(StrEnum):
     TRIP = "trip"  # too many failures, or too slow
     COOL = "cool"  # open for long enough
     PROBE_FAIL = "probe_fail"
-    PROBES_PASS = "probes_pass"
+    RECOVER = "recover"  # enough probes passed
     FORCE_OPEN = "force_open"
     CLOSE = "close"
     DISABLE = "disable"
@@ -43,7 +43,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.CLOSED, Event.TRIP): State.OPEN,
     (State.OPEN, Event.COOL): State.HALF_OPEN,
     (State.HALF_OPEN, Event.PROBE_FAIL): State.OPEN,
-    (State.HALF_OPEN, Event.PROBES_PASS): State.CLOSED,
+    (State.HALF_OPEN, Event.RECOVER): State.CLOSED,
     **{(state, Event.FORCE_OPEN): State.FORCED_OPEN for state in State},
     **{(state, Event.CLOSE): State.CLOSED for state in State},
     **{(state, Event.DISABLE): State.DISABLED for state in State},
@@ -56,7 +56,7 @@ IMPOSSIBLE: frozenset[tuple[State, Event]] = frozenset(
         *product((State.CLOSED, State.HALF_OPEN, State.FORCED_OPEN, State.DISABLED), (Event.COOL,)),
         *product(
             (State.CLOSED, State.OPEN, State.FORCED_OPEN, State.DISABLED),
-            (Event.PROBE_FAIL, Event.PROBES_PASS),
+            (Event.PROBE_FAIL, Event.RECOVER),
         ),
     }
 )
@@ -154,7 +154,7 @@ def record(breaker: Breaker, limits: Limits, call: Call, now: float) -> Breaker:
     return breaker
 
 
-def release(breaker: Breaker, now: float) -> Breaker:
+def release(breaker: Breaker, _now: float) -> Breaker:
     """Give back the lease of an admitted call that was cancelled before it told anything."""
     if breaker.state is State.HALF_OPEN and breaker.leased > breaker.passed:
         return replace(breaker, leased=breaker.leased - 1)
@@ -189,7 +189,7 @@ def _enter(breaker: Breaker, event: Event, reason: str, now: float) -> Breaker:
         state=TRANSITIONS[breaker.state, event],
         reason=reason,
         since=now,
-        ramp_from=now if event is Event.PROBES_PASS else None,
+        ramp_from=now if event is Event.RECOVER else None,
     )
 
 
@@ -213,7 +213,7 @@ def _probe(breaker: Breaker, limits: Limits, call: Call, now: float) -> Breaker:
         return _enter(breaker, Event.PROBE_FAIL, "a probe failed", now)
     passed = breaker.passed + 1
     if passed >= limits.half_open_calls:
-        return _enter(breaker, Event.PROBES_PASS, f"{passed} probes passed", now)
+        return _enter(breaker, Event.RECOVER, f"{passed} probes passed", now)
     return replace(breaker, passed=passed, leased=max(breaker.leased, passed))
 
 

@@ -95,7 +95,7 @@ class Answer:
     truncated: bool = False
 
 
-class _UnreadableError(ValueError):
+class _Unreadable(ValueError):
     """A body that cannot be compared; its text is the reason of the verdict."""
 
 
@@ -125,9 +125,9 @@ def compare(
         return _mismatch(outer, "header", comparison) if outer else _match("equal_bytes")
     try:
         if truncated:
-            raise _UnreadableError("body_too_large")
+            raise _Unreadable("body_too_large")
         reason, result = _bodies(primary, secondary, comparison, same)
-    except _UnreadableError as error:
+    except _Unreadable as error:
         if outer:
             return _mismatch(outer, "header", comparison)
         return Verdict(kind=VerdictKind.NOT_COMPARABLE, reason=str(error))
@@ -213,7 +213,7 @@ def _bodies(
         same=same,
     )
     if max(len(primary.body), len(secondary.body)) > comparison.body_bytes_max:
-        raise _UnreadableError("body_too_large")
+        raise _Unreadable("body_too_large")
     bodies = (
         _decoded(primary, comparison.body_bytes_max * INFLATION_MAX),
         _decoded(secondary, comparison.body_bytes_max * INFLATION_MAX),
@@ -239,28 +239,28 @@ def _media(answer: Answer) -> str:
 
 
 def _decoded(answer: Answer, bytes_max: int) -> bytes:
-    """Undo the content codings, the last applied first. Raises _UnreadableError."""
+    """Undo the content codings, the last applied first. Raises _Unreadable."""
     codings = answer.headers.get("content-encoding", "").lower().split(",")
     wanted = [name for name in map(str.strip, codings) if name not in ("", "identity")]
     if len(wanted) > _CODINGS_MAX:
-        raise _UnreadableError("coding_unknown")
+        raise _Unreadable("coding_unknown")
     body = answer.body
     for name in reversed(wanted):
         if name not in _WBITS:
-            raise _UnreadableError(f"coding_{name}" if name in _KNOWN_CODINGS else "coding_unknown")
+            raise _Unreadable(f"coding_{name}" if name in _KNOWN_CODINGS else "coding_unknown")
         if body:
             body = _inflated(body, _WBITS[name], bytes_max)
     return body
 
 
 def _inflated(body: bytes, wbits: tuple[int, ...], bytes_max: int) -> bytes:
-    """Inflate a body in the first of these ways that works. Raises _UnreadableError."""
+    """Inflate a body in the first of these ways that works. Raises _Unreadable."""
     for way in wbits:
         try:
             return b"".join(_members(body, way, bytes_max))
         except zlib.error:
             continue
-    raise _UnreadableError("undecodable")
+    raise _Unreadable("undecodable")
 
 
 def _members(body: bytes, wbits: int, bytes_max: int) -> Iterator[bytes]:
@@ -271,7 +271,7 @@ def _members(body: bytes, wbits: int, bytes_max: int) -> Iterator[bytes]:
         part = inflater.decompress(body, room + 1)
         room -= len(part)
         if room < 0:
-            raise _UnreadableError("body_too_large")
+            raise _Unreadable("body_too_large")
         body = inflater.unused_data.lstrip(b"\0")
         if not inflater.eof or (body and wbits != _GZIP):
             raise zlib.error("cut short, or followed by something else")
@@ -281,7 +281,7 @@ def _members(body: bytes, wbits: int, bytes_max: int) -> Iterator[bytes]:
 def _documents(types: tuple[str, str], bodies: tuple[bytes, bytes]) -> tuple[object, object] | None:
     """Parse two JSON bodies; None when they are to be compared as bytes.
 
-    Raises _UnreadableError where declared JSON can be read in more ways than one.
+    Raises _Unreadable where declared JSON can be read in more ways than one.
     """
     declared = any(_is_json(media) for media in types)
     if not declared and not all(body.lstrip()[:1] in (b"{", b"[") for body in bodies):
@@ -290,7 +290,7 @@ def _documents(types: tuple[str, str], bodies: tuple[bytes, bytes]) -> tuple[obj
         return _json(bodies[0]), _json(bodies[1])
     except json.JSONDecodeError:
         return None
-    except _UnreadableError:
+    except _Unreadable:
         if declared:
             raise
         return None
@@ -301,35 +301,35 @@ def _is_json(media: str) -> bool:
 
 
 def _json(body: bytes) -> object:
-    """Parse strict JSON. Raises JSONDecodeError for no JSON, _UnreadableError for the doubtful."""
+    """Parse strict JSON. Raises JSONDecodeError for no JSON, _Unreadable for the doubtful."""
     try:
         return _DECODER.decode(body.decode().removeprefix("\ufeff"))
-    except (json.JSONDecodeError, _UnreadableError):
+    except (json.JSONDecodeError, _Unreadable):
         raise
     except UnicodeDecodeError:
-        raise _UnreadableError("not_utf8") from None
+        raise _Unreadable("not_utf8") from None
     except ValueError:  # more digits than Python will turn into an integer
-        raise _UnreadableError("json_number_too_long") from None
+        raise _Unreadable("json_number_too_long") from None
     except RecursionError:
-        raise _UnreadableError("json_too_deep") from None
+        raise _Unreadable("json_too_deep") from None
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _UnreadableError("json_duplicate_key")
+        raise _Unreadable("json_duplicate_key")
     return members
 
 
 def _float(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise _UnreadableError("json_number_too_large")
+        raise _Unreadable("json_number_too_large")
     return value
 
 
 def _constant(_: str) -> Never:
-    raise _UnreadableError("json_not_a_number")
+    raise _Unreadable("json_not_a_number")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
@@ -346,5 +346,5 @@ def _form(body: bytes) -> dict[str, list[str]]:
             max_num_fields=_FORM_FIELDS_MAX,
         )
     except ValueError:
-        raise _UnreadableError("form_too_many_fields") from None
+        raise _Unreadable("form_too_many_fields") from None
     return dict(sorted(fields.items()))

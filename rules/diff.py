@@ -7,19 +7,21 @@ nothing is equal because of a digest: digests only propose which elements of arr
 
 import json
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
-from xxhash import xxh3_128_digest
+from xxhash import xxh3_128_hexdigest
 
 from rules.pointer import Pattern
 
 Path = tuple[str, ...]
+Array = list[object]
 
 SHOWN_MAX = 200
 """Characters of a value that a Difference shows."""
@@ -27,15 +29,6 @@ SHOWN_MAX = 200
 _TRIES_MAX = 1024  # pairs of array elements compared one by one where digests cannot tell
 _CHAIN_MAX = 50  # elements moved to make room for one
 _DELIMITERS = re.compile(r"([/?#&=;:,\"\s]+)")
-_SORTS: Mapping[type, str] = {
-    dict: "object",
-    list: "array",
-    str: "string",
-    bool: "boolean",
-    int: "number",
-    float: "number",
-    type(None): "null",
-}
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
 
 
@@ -61,10 +54,6 @@ class Difference:
     kind: Class
     primary: str
     secondary: str
-
-    def showing(self, primary: str, secondary: str) -> "Difference":
-        """Copy with other texts for both values."""
-        return replace(self, primary=primary, secondary=secondary)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,14 +132,12 @@ class _Walk:
     def meet(self, path: Path, one: object, other: object) -> None:
         """Compare two scalars, or put two containers of one sort on the stack."""
         sort = _sort(one)
-        if sort != _sort(other):
+        if sort is not _sort(other):
             if not _alike(one, other, self.rules.same):
                 self.report(path, Class.TYPE, one, other)
-        elif sort in ("object", "array"):
+        elif sort is dict or sort is list:
             self.stack.append((path, one, other, None))
-        elif one == other or (one != one and other != other):  # a NaN is equal to a NaN
-            pass
-        elif not _alike(one, other, self.rules.same):
+        elif not _equal(one, other) and not _alike(one, other, self.rules.same):
             self.report(path, Class.VALUE, one, other)
 
     def enter(self, path: Path, one: object, other: object) -> None:
@@ -180,7 +167,7 @@ class _Walk:
                 self.report((*path, name), Class.EXTRA, None, value)
         self.stack[start:] = reversed(self.stack[start:])
 
-    def ordered(self, path: Path, one: list[object], other: list[object]) -> None:
+    def ordered(self, path: Path, one: Array, other: Array) -> None:
         if len(one) != len(other):
             self.report(path, Class.LENGTH, len(one), len(other))
         elif len(one) > 1:
@@ -191,22 +178,19 @@ class _Walk:
                 self.meet((*path, str(index)), value, counterpart)
         self.stack[start:] = reversed(self.stack[start:])
 
-    def leave(self, path: Path, one: list[object], other: list[object], mark: _Mark) -> None:
+    def leave(self, path: Path, one: Array, other: Array, mark: _Mark) -> None:
         """Replace what was found inside an array by one `order`, where that says it all."""
         count, truncated = mark
         moved = {int(difference.path[len(path)]) for difference in self.found[count:]}
         if len(moved) > 1 or (moved and self.truncated):  # equal elements need no second look
-            indexes = range(len(one)) if self.truncated else moved
-            ours, theirs = (
-                Counter(digests.elements(path, array, indexes))
-                for digests, array in zip(self.digests, (one, other), strict=False)
-            )
-            if ours == theirs:
+            indexes: set[int] = set() if self.truncated else moved
+            ours = self.digests[0].elements(path, one, indexes)
+            if Counter(ours) == Counter(self.digests[1].elements(path, other, indexes)):
                 del self.found[count:]
                 self.truncated = truncated
                 self.report(path, Class.ORDER, one, other)
 
-    def unordered(self, path: Path, one: list[object], other: list[object]) -> None:
+    def unordered(self, path: Path, one: Array, other: Array) -> None:
         start = len(self.stack)
         taken = self.paired(path, one, other)
         if self.rules.same and self.tries > 0 and len(taken) < min(len(one), len(other)):
@@ -219,19 +203,17 @@ class _Walk:
             self.report((*path, str(index)), Class.EXTRA, None, other[index])
         self.stack[start:] = reversed(self.stack[start:])
 
-    def paired(self, path: Path, one: list[object], other: list[object]) -> dict[int, int]:
+    def paired(self, path: Path, one: Array, other: Array) -> dict[int, int]:
         """Pair the elements of two arrays by digest: index of the secondary's -> primary's."""
         ours, theirs, _ = self.digests
         waiting = _places(theirs.elements(path, other))
         return {
-            waiting[digest].pop(0): index
+            waiting[digest].popleft(): index
             for index, digest in enumerate(ours.elements(path, one))
             if waiting[digest]
         }
 
-    def place(
-        self, path: Path, one: list[object], other: list[object], taken: dict[int, int]
-    ) -> None:
+    def place(self, path: Path, one: Array, other: Array, taken: dict[int, int]) -> None:
         """Pair what digests could not: a value may be an identity here and a plain one there."""
         vague = self.digests[2]
         places = _places(vague.elements(path, other))
@@ -240,12 +222,22 @@ class _Walk:
         def fits(index: int, counterpart: int) -> bool:
             self.tries -= 1
             where = (*path, str(index))
-            return self.tries >= 0 and not self.differs(
-                where, one[index], other[counterpart], self.rules.ignore
-            )
+            return not self.differs(where, one[index], other[counterpart], self.rules.ignore)
+
+        def settle(index: int, seen: set[int]) -> bool:
+            """Find a counterpart, where need be by moving others to theirs."""
+            for counterpart in candidates[index]:
+                if self.tries <= 0 or len(seen) > _CHAIN_MAX:
+                    return False
+                if counterpart not in seen and fits(index, counterpart):
+                    seen.add(counterpart)
+                    if counterpart not in taken or settle(taken[counterpart], seen):
+                        taken[counterpart] = index
+                        return True
+            return False
 
         for index in sorted(set(range(len(one))) - set(taken.values())):
-            _place(index, candidates, fits, taken, set())
+            settle(index, set())
 
     def differs(self, path: Path, one: object, other: object, ignore: tuple[Pattern, ...]) -> bool:
         rules = replace(self.rules, ignore=ignore, differences_max=1)
@@ -274,15 +266,13 @@ class _Digests:
         self.rules = rules
         self.names = names
         self.by_path = bool(rules.ignore or rules.unordered)
-        self.known: dict[int, bytes] = {}
+        self.known: dict[int, str] = {}
 
-    def elements(
-        self, path: Path, array: list[object], indexes: Iterable[int] | None = None
-    ) -> list[bytes]:
-        chosen = range(len(array)) if indexes is None else indexes
-        return [self.token((*path, str(index)), array[index]) for index in chosen]
+    def elements(self, path: Path, array: Array, only: Collection[int] = ()) -> list[str]:
+        indexes = only or range(len(array))
+        return [self.token((*path, str(index)), array[index]) for index in indexes]
 
-    def token(self, path: Path, root: object) -> bytes:
+    def token(self, path: Path, root: object) -> str:
         """Digest a container, children first and without recursion; a scalar is its own token."""
         stack = [(path, root)] if isinstance(root, dict | list) else []
         while stack:
@@ -299,72 +289,51 @@ class _Digests:
                 self.known[id(value)] = self.combined(path, value)
         return self.leaf(root)
 
-    def children(self, path: Path, value: Any) -> Iterator[tuple[str, Path, object]]:
+    def children(self, path: Path, value: object) -> Iterator[tuple[str, Path, object]]:
         """List (name, path, child); paths only where rules ask for them, and only so deep."""
-        named = isinstance(value, dict)
         extend = self.by_path and len(path) <= self.rules.depth_max
-        for key, child in value.items() if named else enumerate(value):
-            where = (*path, str(key)) if extend else path
-            if _matching(self.rules.ignore, where) is None:
-                yield str(key) if named else "", where, child
-            elif not named:
-                yield "", where, None
+        if isinstance(value, dict):
+            for name, child in value.items():
+                where = (*path, name) if extend else path
+                if _matching(self.rules.ignore, where) is None:
+                    yield name, where, child
+        elif isinstance(value, list):
+            for index, child in enumerate(value):
+                where = (*path, str(index)) if extend else path
+                ignored = _matching(self.rules.ignore, where) is not None
+                yield "", where, None if ignored else child
 
-    def combined(self, path: Path, value: object) -> bytes:
-        children = self.children(path, value)
-        tokens = [_framed(_bytes(name)) + _framed(self.leaf(child)) for name, _, child in children]
+    def combined(self, path: Path, value: object) -> str:
+        tokens = []
+        for name, _, child in self.children(path, value):
+            token = self.leaf(child)
+            tokens.append(f"{len(name)}:{name}{len(token)}:{token}")
         if isinstance(value, dict) or _matching(self.rules.unordered, path) is not None:
             tokens.sort()
-        return _sort(value).encode() + xxh3_128_digest(b"".join(tokens))
+        text = "".join(tokens).encode("utf-8", "surrogatepass")
+        return f"{_sort(value).__name__} {xxh3_128_hexdigest(text)}"
 
-    def leaf(self, value: object) -> bytes:
+    def leaf(self, value: object) -> str:
         if isinstance(value, dict | list):
             return self.known[id(value)]
         if self.names:
             parts = _DELIMITERS.split(_identity(value))
             if any(part in self.names for part in parts):
-                return b"=" + _bytes("".join(self.names.get(part, part) for part in parts))
+                return "=" + "".join(self.names.get(part, part) for part in parts)
         if isinstance(value, str):
-            return b"s" + _bytes(value)
+            return "s" + value
         if isinstance(value, float) and not value.is_integer():
-            return b"n" + value.hex().encode()
+            return "n" + value.hex()
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return b"n%x" % int(value)
-        return repr(value).encode()
+            return f"n{int(value):x}"
+        return repr(value)
 
 
-def _places(digests: list[bytes]) -> defaultdict[bytes, list[int]]:
-    places: defaultdict[bytes, list[int]] = defaultdict(list)
+def _places(digests: list[str]) -> defaultdict[str, deque[int]]:
+    places: defaultdict[str, deque[int]] = defaultdict(deque)
     for index, digest in enumerate(digests):
         places[digest].append(index)
     return places
-
-
-def _place(
-    index: int,
-    candidates: list[list[int]],
-    fits: Callable[[int, int], bool],
-    taken: dict[int, int],
-    seen: set[int],
-) -> bool:
-    """Find `index` a counterpart, where need be by moving others to theirs (bipartite matching)."""
-    for counterpart in candidates[index]:
-        if counterpart in seen or len(seen) > _CHAIN_MAX or not fits(index, counterpart):
-            continue
-        seen.add(counterpart)
-        owner = taken.get(counterpart)
-        if owner is None or _place(owner, candidates, fits, taken, seen):
-            taken[counterpart] = index
-            return True
-    return False
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _framed(token: bytes) -> bytes:
-    return b"%d:" % len(token) + token
 
 
 def _matching(patterns: tuple[Pattern, ...], path: Path) -> str | None:
@@ -374,14 +343,18 @@ def _matching(patterns: tuple[Pattern, ...], path: Path) -> str | None:
     return None
 
 
-def _sort(value: object) -> str:
-    return _SORTS.get(type(value), type(value).__name__)
+def _sort(value: object) -> type:
+    return int if type(value) is float else type(value)
 
 
 def _plainly_equal(one: object, other: object) -> bool:
     """The cheap test before the exact one: equal scalars of one type."""
     sort = type(one)
     return sort is type(other) and sort is not dict and sort is not list and one == other
+
+
+def _equal(one: object, other: object) -> bool:
+    return one == other or (one != one and other != other)  # a NaN is equal to a NaN
 
 
 def _alike(one: object, other: object, same: frozenset[tuple[str, str]]) -> bool:
@@ -410,16 +383,12 @@ def _identity(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    text = ""
     start = value[: SHOWN_MAX + 1] if isinstance(value, str) else value
     try:
-        for chunk in _ENCODER.iterencode(start):
-            text += chunk
-            if len(text) > SHOWN_MAX:
-                return _printable(text[: SHOWN_MAX - 1]) + "…"
+        text = _printable("".join(islice(_ENCODER.iterencode(start), SHOWN_MAX + 1)))
     except ValueError:  # an integer with more digits than Python will print
         return "<a number too long to show>"
-    return _printable(text)
+    return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
 
 
 def _printable(text: str) -> str:

@@ -6,11 +6,11 @@ Equal values have equal hashes under one key, wherever they stood, so evidence s
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Protocol, TypeVar
 from urllib.parse import unquote_plus
 
+from rules.diff import Difference
 from rules.message import Fields
 
 DEFAULT_HEADERS: frozenset[str] = frozenset(
@@ -68,28 +68,6 @@ class Redaction:
         object.__setattr__(self, "fields", frozenset(name.lower() for name in self.fields))
 
 
-class _Shown(Protocol):
-    """Evidence with a path and two texts: a `rules.diff.Difference`."""
-
-    @property
-    def path(self) -> tuple[str, ...]:
-        """Where it is."""
-
-    @property
-    def primary(self) -> str:
-        """The primary's value as short JSON, "" for none."""
-
-    @property
-    def secondary(self) -> str:
-        """The secondary's value as short JSON, "" for none."""
-
-    def showing(self: "_S", primary: str, secondary: str) -> "_S":
-        """Copy with other texts."""
-
-
-_S = TypeVar("_S", bound=_Shown)
-
-
 def redact_fields(fields: Fields, redaction: Redaction) -> Fields:
     """Hide the values of sensitive headers, and sensitive parts of links in any other header."""
     return tuple((name, _header(name, value, redaction)) for name, value in fields)
@@ -123,17 +101,20 @@ def redact_body(body: bytes, content_type: str, redaction: Redaction) -> bytes:
     return f"<{len(body)} bytes, digest {_hash(body, redaction)}>".encode()
 
 
-def redact_differences(differences: tuple[_S, ...], redaction: Redaction) -> tuple[_S, ...]:
+def redact_differences(
+    differences: tuple[Difference, ...], redaction: Redaction
+) -> tuple[Difference, ...]:
     """Hide both values of a difference at or below a sensitive name, and such names in values."""
     return tuple(_difference(difference, redaction) for difference in differences)
 
 
-def _difference(difference: _S, redaction: Redaction) -> _S:
+def _difference(difference: Difference, redaction: Redaction) -> Difference:
     hide = any(
         step.lower() in redaction.headers or _sensitive(step, redaction) for step in difference.path
     )
     primary = _text(difference.primary, redaction, hide=hide)
-    return difference.showing(primary, _text(difference.secondary, redaction, hide=hide))
+    secondary = _text(difference.secondary, redaction, hide=hide)
+    return replace(difference, primary=primary, secondary=secondary)
 
 
 def _text(text: str, redaction: Redaction, *, hide: bool) -> str:
@@ -142,11 +123,8 @@ def _text(text: str, redaction: Redaction, *, hide: bool) -> str:
         return text
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):
-        # Cut off. An escaped name could not be seen, so an escape hides the value as well.
-        if hide or "\\" in text or _mentions(text, redaction):
-            return _hidden(text, redaction)
-        return _links(text, redaction)
+    except (ValueError, RecursionError):  # cut off
+        return _hidden(text, redaction) if hide or _mentions(text, redaction) else text
     return _concealed(value, redaction) if hide else _json(text, redaction)
 
 

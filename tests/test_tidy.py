@@ -164,7 +164,9 @@ def test_rules_are_pure() -> None:
             assert not {i.split(".")[0] for i in imports(tree)} & IMPURE, name
             nodes = list(ast.walk(tree))
             assert not [n for n in nodes if isinstance(n, ast.AsyncFunctionDef | ast.Global)], name
-            calls = {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+            calls = {
+                n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+            }
             assert not calls & {"open", "print", "input"}, name
 
 
@@ -188,10 +190,10 @@ def test_nothing_is_too_long() -> None:
 
 
 def public(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
+    named = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            if not node.name.startswith("_"):
-                yield node
+        if isinstance(node, named) and not node.name.startswith("_"):
+            yield node
 
 
 def test_everything_public_says_what_it_is() -> None:

@@ -3,13 +3,13 @@
 Law: the same reading as `twinwrite run`, with the same environment; nothing is opened but the file.
 """
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
 
+from proxy.cli.options import print_json
 from proxy.control.config import Config, ConfigError, effective, load
 from proxy.control.keys import plain
 
@@ -54,5 +54,4 @@ def _print_text(file: str, config: Config) -> None:
 
 
 def _print_json(problems: list[dict[str, str]], warnings: Sequence[str], tree: object) -> None:
-    report = {"ok": not problems, "problems": problems, "warnings": warnings, "effective": tree}
-    click.echo(json.dumps(report, indent=2))
+    print_json({"ok": not problems, "problems": problems, "warnings": warnings, "effective": tree})

@@ -92,7 +92,9 @@ def show(config_path: str, as_json: bool, identifier: int) -> None:
 @config_option
 @json_option
 @click.argument("identifier", type=int, metavar="ID")
-@click.option("--side", type=click.Choice([*Side]), default=Side.NEW, show_default=True)
+@click.option(
+    "--side", type=click.Choice([side.value for side in Side]), default="new", show_default=True
+)
 def curl(config_path: str, as_json: bool, identifier: int, side: str) -> None:
     """Print the request of one comparison as a curl command (redacted values stay redacted)."""
     found = _sample(config_path, identifier)

@@ -19,7 +19,7 @@ from rules.fate import State
     "--state",
     "states",
     multiple=True,
-    type=click.Choice([*State]),
+    type=click.Choice([state.value for state in State]),
     help="Only this state; may be repeated.",
 )
 @click.option("--route", default="", help="Only this route.")

@@ -1,6 +1,7 @@
 """`twinwrite status`: what the running sidecar says of itself, or what its journal says when it does not run."""
 
 import json
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -20,15 +21,21 @@ TIMEOUT_S = 5.0
 @click.command()
 @config_option
 @json_option
-def status(config_path: str, as_json: bool) -> None:
+@click.option(
+    "--healthy", is_flag=True, help="Print nothing; exit code 0 if the sidecar answers, else 1."
+)
+def status(config_path: str, as_json: bool, healthy: bool) -> None:
     """Show stage, intents by state, backlog, breakers and verdicts.
 
     \b
     Examples:
       twinwrite status -c twinwrite.toml
       twinwrite status --json | jq .backlog
+      twinwrite status --healthy || echo down
     """
     config = configured(config_path)
+    if healthy:
+        sys.exit(_ask(config.admin.host, config.admin.port) is None)
     found = _ask(config.admin.host, config.admin.port)
     if found is None:
         found = _from_journal(Path(config.journal.directory), config.policy.stage)

@@ -222,7 +222,7 @@ def _dual_write(raw: dict[str, Any], given: str, key: Key, overlaid: _Overlaid) 
     else:
         return
     overlaid.problems.append(
-        Problem(source="environment", key=DUAL_WRITE, value=f'"{given}"', allowed=allowed)
+        Problem(source="environment", key=DUAL_WRITE, value=toml(given), allowed=allowed)
     )
 
 
@@ -297,6 +297,9 @@ def _warnings(settings: Settings) -> Iterator[str]:
         yield "kill_switch = true: nothing is sent to the secondary"
     if not _address(settings.admin.host).is_loopback:
         yield f"admin.host = {toml(settings.admin.host)}: whoever reaches this port gets in"
+    kept = settings.journal.reply_bytes_max
+    if settings.compare.enabled and kept < settings.compare.body_bytes_max:
+        yield f"journal.reply_bytes_max = {kept}: cuts replies that compare.body_bytes_max lets in"
     stages = {f"categories.{name}.stage": each.stage for name, each in settings.categories.items()}
     for path, stage in {"stage": settings.stage, **stages}.items():
         if stage is Stage.SHADOW:

@@ -16,6 +16,7 @@ COUNT_MAX = 1_000_000_000
 """The largest number of anything that is counted."""
 
 _T = TypeVar("_T")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
@@ -80,12 +81,11 @@ class Key:
             return f"{self.shape} from {low} to {high} {self.unit}".rstrip()
         return str(self.shape)
 
-    @property
-    def needed(self) -> str:
-        """What a key without a valid default asks for; empty where the default will do."""
+    def needed(self, value: object) -> str:
+        """What the key asks for if nobody sets it; empty where the value that it has will do."""
         if self.shape is Shape.TEXT:
             try:
-                self.value(self.default)
+                self.value(value)
             except ValueError as error:
                 return f"is required and {error}"
         return ""
@@ -99,6 +99,8 @@ class Key:
         if self.shape is Shape.WORD and raw in self.words:
             return self.item(raw) if raw else None
         if self.shape in (Shape.TEXT, Shape.TEXTS) and isinstance(raw, str):
+            if _SURROGATE.search(raw):  # bytes of the environment that are not UTF-8
+                raise ValueError("must be UTF-8")
             if self.check is not None:
                 self.check(raw)
             return raw

@@ -105,8 +105,9 @@ class Reading:
             return self._value(key, value, raw[key.name], path)
         if key.shape in (Shape.TABLE, Shape.TABLES):
             return self._value(key, value, {}, path)
-        if key.needed:
-            self.refuse(path, None, key.needed)
+        needed = key.needed(value)
+        if needed:
+            self.refuse(path, None, needed)
         return value
 
     def _value(self, key: Key, base: object, raw: object, path: str) -> object:

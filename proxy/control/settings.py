@@ -4,8 +4,6 @@ Law: the fields are the keys, their class says what may stand there, and nothing
 `config.example.toml` repeats each line of these declarations; a test holds it to them.
 """
 
-# ruff: noqa: RUF009 - key() declares a field, as dataclasses.field() does
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

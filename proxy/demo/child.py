@@ -67,7 +67,7 @@ class Child:
             start_new_session=True,
             limit=LINE_BYTES_MAX,
         )
-        child = cls(log.stem, process, log.open("a", encoding="utf-8"))
+        child = cls(log.stem, process, log.open("a", buffering=1, encoding="utf-8"))
         try:
             await child._until_ready(ready)
         except BaseException:
@@ -123,7 +123,7 @@ class Child:
         assert self._process.stdout is not None
         async for raw in self._process.stdout:
             line = raw.decode(errors="replace").rstrip("\n")
-            self._log.write(line + "\n")
+            self._log.write(line + "\n")  # a whole line at once: whoever reads the log sees it
             self._last.append(line)
             if not self.ready and ready(line):
                 self.ready = line

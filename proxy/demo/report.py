@@ -13,8 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from proxy.demo.drive import Record
-
 Fields = Mapping[str, object]
 
 NAMES_SHOWN_MAX = 5
@@ -121,9 +119,9 @@ def table(fields: Fields, name: str) -> Fields:
     return value if isinstance(value, dict) else {}
 
 
-def answers(record: Record) -> dict[str, int]:
-    """Answers as "METHOD status" -> count, sorted."""
-    return {f"{method} {status}": n for (method, status), n in sorted(record.answers.items())}
+def answers(counted: Mapping[tuple[str, int], int]) -> dict[str, int]:
+    """Answers by (method, status) as "METHOD status" -> count, sorted."""
+    return {f"{method} {status}": n for (method, status), n in sorted(counted.items())}
 
 
 def as_json(report: Report) -> str:
@@ -195,17 +193,20 @@ def _example(shown: Fields) -> Table:
         found.add_column(name, max_width=SIDE_COLUMNS, no_wrap=True)
     found.add_row("HTTP status", *(str(side.get("status")) for side in sides))
     bodies = [_body(side) for side in sides]
-    differing = {str(d.get("path")).split("/")[1:2][0] for d in _differences(shown)}
+    differing = set(_differing_fields(shown))
     for name in dict.fromkeys([*bodies[0], *bodies[1]]):
         values = [json.dumps(body.get(name), ensure_ascii=False) for body in bodies]
         found.add_row(name, *values, style="bold red" if name in differing else "")
     return found
 
 
-def _differences(shown: Fields) -> list[Fields]:
+def _differing_fields(shown: Fields) -> Iterable[str]:
+    """The top-level fields of the body that differ, out of paths such as `/body/items/0/price`."""
     listed = shown.get("differences")
-    rows = listed if isinstance(listed, list) else []
-    return [row for row in rows if isinstance(row, dict) and "/" in str(row.get("path"))]
+    for row in listed if isinstance(listed, list) else []:
+        tokens = str(row.get("path")).split("/")
+        if tokens[1:2] == ["body"]:
+            yield from tokens[2:3]
 
 
 def _body(side: Fields) -> Fields:

@@ -28,6 +28,7 @@ from proxy.demo.report import Outage, Report
 
 CONFIG = Path(__file__).with_name("demo.toml")
 COUNT_MIN = 50
+COUNT = 5000  # takes under ten seconds, and new is away for more than one
 WORKERS = 8
 KILL_AT = 0.35  # of all requests
 RESTART_AT = 0.7
@@ -44,7 +45,7 @@ TERMINATED = 128 + signal.SIGTERM
 class Options:
     """What `twinwrite demo` was asked: number of requests, seed, `keep` running, report as JSON."""
 
-    count: int = 1500
+    count: int = COUNT
     seed: int = 1
     keep: bool = False
     json: bool = False
@@ -182,6 +183,9 @@ class Performance:
 
     async def play(self) -> Report:
         """All of it; returns what was found. Raises ChildEnded when a process cannot be started."""
+        self.shown.step(
+            f"legacy, new and the sidecar are up: {self.count} requests to {self.scene.url}"
+        )
         started = time.monotonic()
         with self.shown.bar:
             async with asyncio.TaskGroup() as group:
@@ -237,7 +241,7 @@ class Performance:
         return Report(
             requests=record.requests,
             seconds=seconds,
-            answers=report.answers(record),
+            answers=report.answers(record.answers),
             accepted=sum(record.accepted.values()),
             mirrored=report.numbers(status, "intents").get("done", 0),
             outage=outage,

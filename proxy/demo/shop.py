@@ -157,7 +157,7 @@ class Shop:
 
     def row(self, table: str, given: object) -> sqlite3.Row:
         """The row of `table` with the id `given` (path text or JSON value); raises a 404."""
-        query = f"SELECT * FROM {table} WHERE id = ?"
+        query = " ".join(("SELECT * FROM", table, "WHERE id = ?"))
         row = self.connection.execute(query, (str(given),)).fetchone()
         if not isinstance(row, sqlite3.Row):
             raise Refusal(404, f"there is no {table.removesuffix('s')} {given}")
@@ -168,7 +168,7 @@ class Shop:
         if self.dialect.id_type is str:
             values = {"id": str(uuid.uuid4()), **values}
         names, marks = ", ".join(values), ", ".join("?" * len(values))
-        query = f"INSERT INTO {table} ({names}) VALUES ({marks}) RETURNING id"
+        query = " ".join(("INSERT INTO", table, f"({names}) VALUES ({marks}) RETURNING id"))
         try:
             identity: object = self.connection.execute(query, tuple(values.values())).fetchone()[0]
         except sqlite3.IntegrityError as error:
@@ -178,7 +178,7 @@ class Shop:
     def update(self, table: str, identity: object, values: Fields) -> None:
         """Change columns of one existing row."""
         names = ", ".join(f"{name} = ?" for name in values)
-        query = f"UPDATE {table} SET {names} WHERE id = ?"
+        query = " ".join(("UPDATE", table, "SET", names, "WHERE id = ?"))
         self.connection.execute(query, (*values.values(), identity))
 
     def log(self, call: Call, entity: str) -> None:
@@ -208,7 +208,7 @@ class Shop:
         return result
 
     def _keyed(self, call: Call) -> bool:
-        return self.dialect.id_type is str and call.method == "POST" and call.key != ""
+        return self.dialect.id_type is str and call.method != "GET" and call.key != ""
 
 
 Action = Callable[[Shop, Call], Result]

@@ -141,7 +141,7 @@ class Delivery:
         self._timers.pop(category, None)
         self._pump(category)
 
-    def _breaker_changed(self, category: str, breaker: Breaker) -> None:
+    def _breaker_changed(self, category: str, _breaker: Breaker) -> None:
         self._loop.call_soon(self._pump, category)
 
     async def _run(self, intent: Intent) -> None:

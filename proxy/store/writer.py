@@ -109,7 +109,7 @@ class Writer:
         """Run a function on the writer's thread, between transactions; raises StoreError."""
         try:
             # aiosqlite offers no public way to run a callable on its thread: hence the pinned range.
-            result: Result = await self._connection._execute(function, self._connection._conn)  # type: ignore[no-untyped-call]
+            result: Result = await self._connection._execute(function, self._connection._conn)  # type: ignore[no-untyped-call]  # noqa: SLF001
         except sqlite3.Error as error:
             raise StoreError(str(error)) from error
         return result

@@ -304,7 +304,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None, database=None)
+@settings(max_examples=60, deadline=None, database=None)
 @given(steps=STEPS, probes=st.integers(1, 4))
 def test_no_life_breaks_the_rules_or_leaks_a_lease(steps: list[str], probes: int) -> None:
     limits = Limits(half_open_calls=probes, calls_min=3, failure_rate=0.5)

@@ -2,13 +2,12 @@
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.diff import SHOWN_MAX, Class, Difference, DiffRules, diff
+from rules.diff import SHOWN_MAX, Class, DiffRules, diff
 from rules.pointer import compile_pattern
 
 RULES = DiffRules()
@@ -57,6 +56,11 @@ def found(primary: object, secondary: object, rules: DiffRules = RULES) -> list[
         ),
         ({"ä": "é"}, {"ä": "e"}, [("ä", "value", '"é"', '"e"')]),
     ],
+    ids=[
+        *("missing", "extra null", "number or text", "number or boolean", "null or array"),
+        *("object or array", "value", "fraction", "root", "order", "longer", "shorter"),
+        *("nested order", "other counts", "order of booleans", "order of objects", "any script"),
+    ],
 )
 def test_a_difference_has_a_path_a_class_and_both_values(
     primary: object, secondary: object, expected: list[Found]
@@ -72,7 +76,7 @@ def test_a_difference_has_a_path_a_class_and_both_values(
         ([-0.0], [0]),
         (float("nan"), float("nan")),
         ([], []),
-        (10**30, (1e30).__class__(10**30) if float(10**30) == 10**30 else 10**30),
+        (2**100, 2.0**100),
     ],
     ids=["number spelling", "key order", "minus zero", "nan", "empty", "large"],
 )
@@ -103,6 +107,11 @@ def test_differences_come_in_document_order() -> None:
         ([1], {"a": 1}, ("/**",), [], ("/**",)),
         ({"a": 1, "b": 1}, {"a": 2, "b": 2}, ("/a", "/b"), [], ("/a", "/b")),
     ],
+    ids=[
+        *("eaten", "another is left", "nothing to eat", "missing", "extra", "below"),
+        *("equal below", "type", "second pattern", "length is above", "element and length"),
+        *("everything", "both patterns"),
+    ],
 )
 def test_an_ignored_path_eats_what_is_at_or_below_it(
     primary: object,
@@ -125,17 +134,20 @@ def test_an_ignored_path_eats_what_is_at_or_below_it(
         ([1, True], [True, 1], []),
         ([[1, 2], [3]], [[3], [1, 2]], []),
         ([[1, 2]], [[2, 1]], [("0", "missing", "[1, 2]", ""), ("0", "extra", "", "[2, 1]")]),
-        (["ab", "c"], ["a", "bc"], 4),
+        ([["a", "sb"], ["as", "b"]], [["as", "b"], ["a", "sb"]], []),
         ([{"a": "1", "b": 2}], [{"b": 2, "a": "1"}], []),
         ([None, False, "n"], ["n", None, False], []),
         ([], [], []),
     ],
+    ids=[
+        *("shuffled", "other counts", "number or text", "booleans", "arrays inside"),
+        *("order inside", "where texts end", "objects", "nulls", "empty"),
+    ],
 )
 def test_an_unordered_array_is_a_multiset(
-    primary: object, secondary: object, expected: list[Found] | int
+    primary: object, secondary: object, expected: list[Found]
 ) -> None:
-    result = found(primary, secondary, rules(unordered=("",)))
-    assert result == expected or len(result) == expected
+    assert found(primary, secondary, rules(unordered=("",))) == expected
 
 
 def test_nested_unordered_arrays_and_ignored_fields_pair_up() -> None:
@@ -181,13 +193,17 @@ def test_the_two_values_of_one_identity_are_equal(
         ([1, 2], [3, 2], []),
         ([2, 1], [2, 3], []),
         ([1, 2], [1, 2], []),
-        ([{"id": 1, "count": 1}, {"id": 2, "count": 2}], [{"id": 3, "count": 2}, {"id": 2, "count": 1}], []),
+        (
+            [{"id": 1, "count": 1}, {"id": 2, "count": 2}],
+            [{"id": 3, "count": 2}, {"id": 2, "count": 1}],
+            [],
+        ),
         ([1, 9], [2, 8], ["missing", "extra"]),
         ([3, 2], [1, 3], ["missing", "extra"]),
         ([["/a/1"], "x"], ["x", ["/a/2"]], []),
     ],
     ids=["swapped", "in place", "plain", "id or count", "one left", "wrong way", "links"],
-)  # fmt: skip
+)
 def test_identities_that_overlap_still_pair_in_unordered_arrays(
     primary: object, secondary: object, kinds: list[str]
 ) -> None:
@@ -225,6 +241,13 @@ def test_differences_are_counted_up_to_the_limit() -> None:
     assert not diff(primary, {}, replace(RULES, differences_max=100)).truncated
 
 
+def test_a_new_order_is_seen_where_there_is_room_for_one_difference() -> None:
+    primary, secondary = [{"a": 1, "b": 1}, {"a": 2, "b": 2}], [{"a": 2, "b": 2}, {"a": 1, "b": 1}]
+    result = diff(primary, secondary, replace(RULES, differences_max=1))
+    assert [difference.kind for difference in result.differences] == [Class.ORDER]
+    assert not result.truncated
+
+
 def test_a_large_array_in_another_order_is_one_difference() -> None:
     primary = [{"id": number, "name": f"n{number}"} for number in range(300)]
     result = diff({"a": primary, "b": 1}, {"a": primary[::-1], "b": 2}, RULES)
@@ -251,20 +274,21 @@ def test_depth_ends_at_the_limit_and_says_so(name: str | None, depth: int, trunc
     assert len(result.differences) == (not truncated)
 
 
+def test_a_long_unordered_array_of_identities_pairs_up() -> None:
+    same = tuple((str(number), str(number + 1)) for number in range(500))
+    primary = [{"id": number, "count": number % 9, "name": f"n{number}"} for number in range(400)]
+    secondary = [row | {"id": number + 1} for number, row in enumerate(primary)][::-1]
+    assert not found(primary, secondary, rules(unordered=("",), same=same))
+
+
 def test_depth_inside_unordered_arrays_is_no_trouble() -> None:
     primary, secondary = [nested(1, 3_000), 1], [1, nested(2, 3_000)]
     result = diff(primary, secondary, rules(unordered=("",), same=(("8", "9"),)))
     assert [difference.kind for difference in result.differences] == [Class.MISSING, Class.EXTRA]
 
 
-def test_a_difference_can_show_other_values() -> None:
-    difference = diff(1, 2, RULES).differences[0]
-    assert difference.showing("x", "y") == Difference(
-        path=(), kind=Class.VALUE, primary="x", secondary="y"
-    )
-
-
-SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2, width=16) | st.text("ab/\ud800", max_size=2)  # fmt: skip
+NUMBERS = st.integers(-3, 3) | st.floats(-2, 2, width=16)
+SCALARS = st.none() | st.booleans() | NUMBERS | st.text("ab/\ud800", max_size=2)
 DOCUMENTS = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("ab", max_size=1), inner),
@@ -272,7 +296,7 @@ DOCUMENTS = st.recursive(
 )
 
 
-def shuffled(value: Any, draw: st.DataObject) -> Any:
+def shuffled(value: object, draw: st.DataObject) -> object:
     if isinstance(value, list):
         return [shuffled(element, draw) for element in draw.draw(st.permutations(value))]
     if isinstance(value, dict):
@@ -282,7 +306,7 @@ def shuffled(value: Any, draw: st.DataObject) -> Any:
     return value
 
 
-@settings(max_examples=80, deadline=None, database=None)
+@settings(max_examples=50, deadline=None, database=None)
 @given(document=DOCUMENTS, data=st.data())
 def test_a_shuffled_document_is_equal_when_nothing_is_ordered(
     document: object, data: st.DataObject
@@ -291,7 +315,7 @@ def test_a_shuffled_document_is_equal_when_nothing_is_ordered(
     assert not found(document, shuffled(document, data), rules(unordered=("/**",)))
 
 
-@settings(max_examples=80, deadline=None, database=None)
+@settings(max_examples=50, deadline=None, database=None)
 @given(primary=DOCUMENTS, secondary=DOCUMENTS)
 def test_documents_are_equal_exactly_when_their_canonical_json_is(
     primary: object, secondary: object
@@ -302,7 +326,7 @@ def test_documents_are_equal_exactly_when_their_canonical_json_is(
 
 
 def canonical(document: object) -> str:
-    def whole(value: Any) -> Any:
+    def whole(value: object) -> object:
         if isinstance(value, list):
             return [whole(element) for element in value]
         if isinstance(value, dict):

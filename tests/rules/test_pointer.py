@@ -164,7 +164,7 @@ def by_definition(tokens: tuple[str, ...], path: tuple[str, ...]) -> bool:
     return here(0, 0)
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=80, deadline=None, database=None)
 @given(
     tokens=st.lists(st.sampled_from(["a", "b", "*", "**"]), max_size=6).map(tuple),
     path=st.lists(st.sampled_from(["a", "b"]), max_size=8).map(tuple),

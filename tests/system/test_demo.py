@@ -14,7 +14,7 @@ from tests.system.harness import run_cli, start_program
 
 pytestmark = pytest.mark.system
 
-SEEDED = {"/total", "/status", "/note", "/phone"}
+SEEDED = {"total", "status", "note", "phone"}
 
 
 async def test_the_demo_loses_nothing_and_finds_what_was_seeded() -> None:
@@ -29,9 +29,8 @@ async def test_the_demo_loses_nothing_and_finds_what_was_seeded() -> None:
     state = found["state"]
     assert (state["lost"], state["doubled"], state["out_of_order"]) == ([], [], [])
     assert found["outage"]["owed"] > 0
-    assert {group["path"] for group in found["groups"]} == SEEDED
-    stored = {name.rpartition(".")[2] for name in state["differing"]}
-    assert {f"/{name}" for name in stored} == SEEDED
+    assert {group["path"] for group in found["groups"]} == {f"/body/{name}" for name in SEEDED}
+    assert {name.rpartition(".")[2] for name in state["differing"]} == SEEDED
     assert found["example"]["primary"]["side"] == "legacy"
     assert found["example"]["differences"]
 
@@ -49,13 +48,16 @@ async def test_a_kept_demo_stays_until_it_is_told_and_then_leaves_nothing(tmp_pa
     log = tmp_path / "demo.log"
     command = [sys.executable, "-m", "proxy", "demo", "--keep", "--count", "60"]
     demo = await start_program(command, log, lambda line: line.startswith("to stop"))
-    told = re.findall(r"^(?:metrics|clients|logs) +(\S+)$", log.read_text(), re.MULTILINE)
-    metrics, clients, logs = told
-    async with aiohttp.ClientSession() as session:
-        for url in (metrics, clients):
-            async with session.get(url) as reply:
-                assert reply.status == 200
-    assert await demo.stop() == TERMINATED == 128 + signal.SIGTERM
+    try:
+        told = re.findall(r"^(?:metrics|clients|logs) +(\S+)$", log.read_text(), re.MULTILINE)
+        metrics, clients, logs = told
+        async with aiohttp.ClientSession() as session:
+            for url in (metrics, clients):
+                async with session.get(url) as reply:
+                    assert reply.status == 200
+    finally:
+        code = await demo.stop()
+    assert code == TERMINATED == 128 + signal.SIGTERM
     async with aiohttp.ClientSession() as session:
         for url in (metrics, clients):
             with pytest.raises(aiohttp.ClientConnectionError):

@@ -6,13 +6,13 @@ In each test the new side is stopped half-way for ten seconds while writing goes
 import asyncio
 import json
 import time
+import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
-from influxdb import InfluxDBClient
 
 from proxy.demo.child import Child
 from tests.system.harness import (
@@ -28,7 +28,14 @@ from tests.system.harness import (
     write_config,
 )
 
-pytestmark = pytest.mark.system
+with warnings.catch_warnings():  # the client still calls what Python 3.12 deprecates
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from influxdb import InfluxDBClient
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.filterwarnings("ignore:.*utcfromtimestamp:DeprecationWarning"),
+]
 
 OUTAGE_SECONDS = 10.0
 PACE_SECONDS = 0.02

@@ -84,6 +84,14 @@ def test_the_new_side_answers_a_repeated_key_with_the_stored_reply(tmp_path: Pat
     assert len(found["history"]["customer ada@example.org"]) == 1
 
 
+def test_a_repeated_delete_is_answered_as_the_first_one(tmp_path: Path) -> None:
+    shop = Shop(NEW, tmp_path / "shop.sqlite")
+    wish = call("DELETE", field(new_order(shop), "id"), key="k2")
+    answers = [shop.apply(delete_order, wish).status for _ in range(2)]
+    shop.close()
+    assert answers == [204, 204]
+
+
 def test_the_new_side_refuses_a_key_that_was_used_for_another_request(tmp_path: Path) -> None:
     shop = Shop(NEW, tmp_path / "shop.sqlite")
     shop.apply(create_customer, post(key="k1", email="ada@example.org", name="Ada"))

@@ -1,0 +1,146 @@
+"""Processes that come and go: programs that run to their end, ports, cores, and CPU time.
+
+Law: a process is ended by its own id; a run has a time limit; a core set is inherited at the start, so
+that no thread of a process is ever outside it.
+"""
+
+import asyncio
+import os
+import socket
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+CHECK_SECONDS = 0.03
+"""The two clocks of a process may differ by so much: the ticks of `stat` are 10 ms long."""
+
+CHECK_PART = 0.05
+"""... or by this part of the time measured, whichever is more."""
+
+
+class ToolError(Exception):
+    """A program of the benchmark failed; one clear line."""
+
+
+class Pin(StrEnum):
+    """Which cores the processes run on."""
+
+    ONE = "one"  # everything on core 0: the cleanest CPU numbers, the lowest requests/s
+    SPLIT = "split"  # the proxy alone on core 0, load and backends on the others
+    NONE = "none"  # as the scheduler likes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cores:
+    """The cores of a proxy and of everything else."""
+
+    proxy: frozenset[int]
+    rest: frozenset[int]
+
+    @classmethod
+    def of(cls, pin: Pin) -> "Cores":
+        """The cores under a pinning, out of those that this process may use; raises ToolError."""
+        every = sorted(os.sched_getaffinity(0))
+        if pin is Pin.SPLIT and len(every) == 1:
+            raise ToolError("--pin split needs two cores; use --pin one")
+        first, others = frozenset(every[:1]), frozenset(every[1:])
+        if pin is Pin.NONE:
+            return cls(proxy=frozenset(every), rest=frozenset(every))
+        return cls(proxy=first, rest=others if pin is Pin.SPLIT else first)
+
+
+@contextmanager
+def started_on(cores: frozenset[int]) -> Iterator[None]:
+    """What is started inside runs on these cores, threads and children included."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+async def run(command: Sequence[str], seconds_max: float) -> str:
+    """Run a program to its end and return its output; raises ToolError. Never outlives the call."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True
+    )
+    try:
+        async with asyncio.timeout(seconds_max):
+            out, errors = await process.communicate()
+    except TimeoutError:
+        raise ToolError(f"{command[0]} did not end within {seconds_max:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    if process.returncode:
+        raise ToolError(f"{' '.join(command)}: exit code {process.returncode}: {errors.decode()}")
+    return out.decode()
+
+
+def free_port() -> int:
+    """A port that nobody listened on a moment ago, for programs that cannot pick one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """CPU seconds of a process with all its threads since it began: `stat`'s, and `schedstat`'s."""
+
+    user: float
+    system: float
+    scheduled: float
+
+    def __sub__(self, earlier: "Cpu") -> "Cpu":
+        return Cpu(
+            self.user - earlier.user,
+            self.system - earlier.system,
+            self.scheduled - earlier.scheduled,
+        )
+
+    @property
+    def total(self) -> float:
+        """User and system time together."""
+        return self.user + self.system
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the two clocks of the kernel tell the same."""
+        return abs(self.total - self.scheduled) <= max(CHECK_SECONDS, CHECK_PART * self.total)
+
+
+def cpu(pid: int) -> Cpu:
+    """The CPU time of a process. `schedstat` covers the threads that live now."""
+    # The name in parentheses may hold anything: count the fields from the last one.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system = int(fields[11]), int(fields[12])
+    nanoseconds = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            nanoseconds += int((task / "schedstat").read_text().split()[0])
+    return Cpu(user / TICKS_PER_SECOND, system / TICKS_PER_SECOND, nanoseconds / 1e9)
+
+
+def memory_mib(pid: int) -> float:
+    """Resident memory of a process, in MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def busy_seconds() -> tuple[float, float]:
+    """Seconds since boot that the cores were busy, and that the host took away (steal), all cores."""
+    fields = [int(each) for each in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+    user, nice, system, _idle, _wait, hard, soft, steal = fields[:8]
+    return (user + nice + system + hard + soft) / TICKS_PER_SECOND, steal / TICKS_PER_SECOND

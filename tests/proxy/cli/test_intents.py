@@ -1,0 +1,37 @@
+"""`twinwrite intents`: what the journal holds, filtered, as a table and as JSON."""
+
+import json
+from pathlib import Path
+
+import aiohttp
+
+from tests.proxy.cli.test_status import invoke
+from tests.proxy.world import world
+
+
+async def test_it_lists_newest_first_and_filters_by_state_and_route(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, aiohttp.ClientSession() as session:
+        w.legacy.answers["/b"] = (500, {})
+        for path in ("/a", "/b", "/c"):
+            async with session.put(w.url + path, data=b"x"):
+                pass
+        await w.delivered()
+        everything = json.loads((await invoke(w, "intents", "--json")).output)
+        unknown = json.loads((await invoke(w, "intents", "--json", "--state", "unknown")).output)
+        other = json.loads((await invoke(w, "intents", "--json", "--route", "none")).output)
+        table = await invoke(w, "intents")
+
+    assert [row["target"] for row in everything] == ["/c", "/b", "/a"]
+    assert [(row["target"], row["primary_status"]) for row in unknown] == [("/b", 500)]
+    assert other == []
+    assert "unknown" in table.output
+
+
+async def test_a_missing_journal_is_one_clear_line(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        pass
+    (tmp_path / "data" / "journal.db").unlink()
+    result = await invoke(w, "intents")
+
+    assert result.exit_code == 1
+    assert "journal.db: no such file" in result.stderr

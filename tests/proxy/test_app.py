@@ -1,0 +1,167 @@
+"""The whole sidecar, put together: it starts, serves, refuses to start clearly, and stops in order."""
+
+import asyncio
+import io
+import re
+import socket
+from pathlib import Path
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from proxy.app import App, StartError
+from proxy.control.config import parse
+from proxy.control.log import Log
+from tests.proxy.world import world
+
+
+def config_text(directory: Path, port: int = 0) -> str:
+    return f"""
+[listen]
+port = {port}
+[admin]
+port = 0
+[backends.legacy]
+url = "http://127.0.0.1:1"
+[backends.new]
+url = "http://127.0.0.1:2"
+[journal]
+directory = "{directory}"
+"""
+
+
+async def refused(text: str) -> str:
+    app = App(parse(text, "test.toml", {}), Log(io.StringIO()))
+    with pytest.raises(StartError) as caught:
+        await app.start()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+async def test_a_write_reaches_both_sides_and_is_done(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, aiohttp.ClientSession() as session:
+        async with session.put(f"{w.url}/things/1", json={"a": 1}) as reply:
+            assert (reply.status, await reply.json()) == (200, {"path": "/things/1"})
+        await w.delivered()
+
+        assert w.legacy.seen == w.new.seen == [("PUT", "/things/1", b'{"a": 1}')]
+        status = w.app.status()
+        assert status["accepted"] == status["intents"]["done"] == 1
+        assert status["verdicts"]["match"] == 1
+
+
+async def test_a_read_goes_to_the_primary_only(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, aiohttp.ClientSession() as session:
+        async with session.get(URL(f"{w.url}/things/1?q=%2F", encoded=True)) as reply:
+            assert reply.status == 200
+
+        assert w.legacy.seen == [("GET", "/things/1?q=%2F", b"")]
+        assert w.new.seen == []
+        assert w.app.status()["accepted"] == 0
+
+
+@pytest.mark.parametrize("stage", ["legacy_only", "new_only"])
+async def test_a_stage_without_mirror_skips_by_name(tmp_path: Path, stage: str) -> None:
+    async with world(tmp_path, f'[categories.default]\nstage = "{stage}"') as w:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{w.url}/a", data=b"x") as reply,
+        ):
+            assert reply.status == 200
+
+        assert len(w.legacy.seen) + len(w.new.seen) == 1
+        assert w.app.status()["skipped"]["stage"] == w.app.status()["accepted"] == 1
+
+
+async def test_a_shadowed_write_is_sent_and_compared_but_not_owed(tmp_path: Path) -> None:
+    async with world(tmp_path, '[categories.default]\nstage = "shadow"') as w:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{w.url}/a", data=b"x") as reply,
+        ):
+            assert reply.status == 200
+        await w.delivered()
+
+        assert w.new.seen == [("POST", "/a", b"x")]
+        assert w.app.status()["skipped"]["shadow"] == w.app.status()["verdicts"]["match"] == 1
+
+
+async def test_what_was_owed_is_sent_after_a_restart(tmp_path: Path) -> None:
+    async with (
+        world(tmp_path, "[breaker]\nenabled = false") as w,
+        aiohttp.ClientSession() as session,
+    ):
+        w.app.delivery.paused = True
+        for number in range(3):
+            async with session.put(f"{w.url}/things/1", data=b"%d" % number) as reply:
+                assert reply.status == 200
+        assert w.new.seen == []
+    async with world(tmp_path) as again:
+        await again.delivered()
+
+        assert [body for _, _, body in again.new.seen] == [b"0", b"1", b"2"]
+        assert again.app.status()["intents"]["done"] == 3
+        assert "resumed" in again.events()
+
+
+async def test_a_port_in_use_ends_the_start_with_one_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        message = await refused(config_text(tmp_path, port))
+
+    assert re.fullmatch(rf"cannot listen on 127.0.0.1:{port}: Address already in use", message)
+
+
+async def test_a_second_process_on_one_journal_is_refused_by_pid(tmp_path: Path) -> None:
+    async with world(tmp_path):
+        message = await refused(config_text(tmp_path / "data"))
+
+    assert re.search(r"another process \(pid \d+\) has this journal", message)
+
+
+async def test_an_unwritable_directory_ends_the_start_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    assert "journal's directory cannot be written" in await refused(
+        config_text(tmp_path / "file" / "x")
+    )
+
+
+async def test_it_starts_with_both_backends_gone_and_says_it_is_not_ready(tmp_path: Path) -> None:
+    log = io.StringIO()
+    app = App(parse(config_text(tmp_path), "test.toml", {}), Log(log))
+    await app.start()
+    try:
+        assert (
+            "the primary (legacy, http://127.0.0.1:1) takes no connection" in await app._not_ready()
+        )
+    finally:
+        await app.stop()
+
+
+async def test_a_broken_ledger_does_not_stop_writes(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "ledger.db").write_bytes(b"this is not a database" * 100)
+    async with world(tmp_path) as w, aiohttp.ClientSession() as session:
+        async with session.put(f"{w.url}/things/1", data=b"x") as reply:
+            assert reply.status == 200
+        await w.delivered()
+
+        assert w.app.status()["intents"]["done"] == 1
+        assert "ledger_failed" in w.events()
+
+
+async def test_stopping_lets_a_request_in_flight_finish(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, aiohttp.ClientSession() as session:
+        asked = asyncio.create_task(session.put(f"{w.url}/things/1", data=b"x"))
+        while not w.app.tally.in_flight and not asked.done():
+            await asyncio.sleep(0)
+        await w.app.stop()
+        reply = await asked
+
+        assert reply.status == 200
+        assert w.events()[-2:] == ["draining", "stopped"]

@@ -1,0 +1,369 @@
+"""Verdicts: the order of the layers, codings, JSON and its traps, forms, other bodies, every limit."""
+
+import gzip
+import json
+import zlib
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rules.compare import (
+    INFLATION_MAX,
+    Answer,
+    Checksum,
+    Comparison,
+    Verdict,
+    VerdictKind,
+    compare,
+    digest,
+)
+from rules.diff import Class
+from rules.pointer import compile_pattern
+
+RULES = Comparison()
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+NONE: frozenset[tuple[str, str]] = frozenset()
+
+
+def answer(body: bytes, content_type: str = JSON, status: int = 200, **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if content_type:
+        named["content-type"] = content_type
+    return Answer(status=status, headers=named, body=body)
+
+
+def coded(body: bytes, coding: str) -> Answer:
+    return answer(body, content_encoding=coding)
+
+
+def judged(primary: Answer, secondary: Answer, rules: Comparison = RULES) -> Verdict:
+    return compare(primary, secondary, rules, NONE)
+
+
+def paths(verdict: Verdict) -> list[str]:
+    return ["/".join(difference.path) for difference in verdict.differences]
+
+
+def raw_deflate(body: bytes) -> bytes:
+    deflater = zlib.compressobj(wbits=-15)
+    return deflater.compress(body) + deflater.flush()
+
+
+@pytest.mark.parametrize(
+    ("checksum", "expected"),
+    [
+        (Checksum.XXH3, "99aa06d3014798d86001c324468d497f"),
+        (Checksum.CRC32, "00000000"),
+        (Checksum.SHA256, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+    ],
+    ids=str,
+)
+def test_a_digest_is_the_published_one(checksum: Checksum, expected: str) -> None:
+    assert digest(checksum, b"").hex() == expected
+
+
+@pytest.mark.parametrize("checksum", list(Checksum), ids=str)
+def test_equal_bytes_match_whatever_they_are(checksum: Checksum) -> None:
+    rules = replace(RULES, checksum=checksum)
+    for body in (b"", b"\xff\x00", b"{", b"[" * 5000, b"x" * 200_000):
+        verdict = judged(answer(body), answer(bytes(body)), rules)
+        assert verdict == Verdict(kind=VerdictKind.MATCH, reason="equal_bytes")
+
+
+@pytest.mark.parametrize("checksum", list(Checksum), ids=str)
+def test_other_bytes_do_not_match_under_any_checksum(checksum: Checksum) -> None:
+    rules = replace(RULES, checksum=checksum)
+    assert judged(answer(b"a", "text/plain"), answer(b"b", "text/plain"), rules).reason == "body"
+
+
+def test_a_status_that_differs_is_a_mismatch_and_bodies_are_left_alone() -> None:
+    verdict = judged(answer(b"{}", status=201), answer(b"[1]", status=500))
+    assert (verdict.kind, verdict.reason) == (VerdictKind.MISMATCH, "status")
+    assert paths(verdict) == ["status"]
+    assert (verdict.differences[0].primary, verdict.differences[0].secondary) == ("201", "500")
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "kind", "reason"),
+    [
+        (200, JSON, VerdictKind.NOT_COMPARABLE, "body_too_large"),
+        (201, JSON, VerdictKind.MISMATCH, "status"),
+        (200, "text/html", VerdictKind.MISMATCH, "header"),
+    ],
+    ids=["alone", "status too", "header too"],
+)
+def test_half_a_body_is_not_compared(
+    status: int, content_type: str, kind: VerdictKind, reason: str
+) -> None:
+    whole, half = answer(b"{}"), replace(answer(b"{}", content_type, status), truncated=True)
+    for verdict in (judged(whole, half), judged(half, whole)):
+        assert (verdict.kind, verdict.reason) == (kind, reason)
+
+
+def test_chosen_headers_are_compared_and_others_are_not() -> None:
+    rules = replace(RULES, headers=("Location", "etag", "content-type"))
+    primary = answer(b"{}", location="/a", date="1", etag="x")
+    verdict = judged(primary, answer(b"{}", location="/b", date="2"), rules)
+    assert (verdict.kind, verdict.reason) == (VerdictKind.MISMATCH, "header")
+    assert [(d.path, d.kind) for d in verdict.differences] == [
+        (("header", "location"), Class.VALUE),
+        (("header", "etag"), Class.MISSING),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "kind"),
+    [
+        ("application/json;charset=UTF-8", 'Application/JSON; charset="utf-8"', VerdictKind.MATCH),
+        ("application/json", "application/json; charset=utf-8", VerdictKind.MISMATCH),
+        ("multipart/mixed; boundary=A", "multipart/mixed; boundary=a", VerdictKind.MISMATCH),
+        ("", "application/json", VerdictKind.MISMATCH),
+        ("", "", VerdictKind.MATCH),
+    ],
+    ids=["spelling", "another parameter", "case of a value", "absent", "both absent"],
+)
+def test_a_content_type_is_compared_by_what_it_means(
+    primary: str, secondary: str, kind: VerdictKind
+) -> None:
+    assert judged(answer(b"{}", primary), answer(b"{}", secondary)).kind is kind
+
+
+def test_header_and_body_differences_come_together() -> None:
+    verdict = judged(answer(b'{"a":1}', "a/b+json"), answer(b'{"a":2}', "c/d+json"))
+    assert paths(verdict) == ["header/content-type", "body/a"]
+    assert verdict.reason == "header"
+
+
+def test_a_header_that_differs_counts_though_the_body_cannot_be_read() -> None:
+    verdict = judged(answer(b"NaN", "a/b+json"), answer(b"[NaN]", "c/d+json"))
+    assert (verdict.kind, paths(verdict)) == (VerdictKind.MISMATCH, ["header/content-type"])
+
+
+def test_mapped_identities_are_equal_in_headers_and_bodies() -> None:
+    rules = replace(RULES, headers=("location",))
+    primary = answer(b'{"id": 17, "self": "/v1/users/17"}', location="/v1/users/17")
+    secondary = answer(b'{"id": "u-9", "self": "/v1/users/u-9"}', location="/v1/users/u-9")
+    assert judged(primary, secondary, rules).kind is VerdictKind.MISMATCH
+    same = frozenset({("17", "u-9")})
+    assert compare(primary, secondary, rules, same).kind is VerdictKind.MATCH
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "expected"),
+    [
+        (b'{"a":1,"b":2}', b'{ "b": 2.0, "a": 1 }', []),
+        (b'\xef\xbb\xbf{"a":1}', b'{"a":1}', []),
+        (b'{"a":"\\u00e9"}', '{"a":"é"}'.encode(), []),
+        (b'{"a":1}', b'{"a":true}', ["body/a"]),
+        (b'{"a":[1,2]}', b'{"a":[1,2,3],"b":1}', ["body/b", "body/a"]),
+        (b"[1]", b"{}", ["body"]),
+        (b'{"a":1}', b"", ["body"]),
+        (b'{"a":1}', b"<html>", ["body"]),
+        (b"{oops", b"{oh", ["body"]),
+        (b'{"a":1}\n{"a":2}', b'{"a":1}\n{"a":3}', ["body"]),
+    ],
+    ids=["order", "mark", "escape", "bool", "array", "sort", "empty", "html", "broken", "lines"],
+)
+def test_json_is_compared_field_by_field(
+    primary: bytes, secondary: bytes, expected: list[str]
+) -> None:
+    verdict = judged(answer(primary), answer(secondary))
+    assert sorted(paths(verdict)) == sorted(expected)
+    assert verdict.kind is (VerdictKind.MISMATCH if expected else VerdictKind.MATCH)
+    assert verdict.reason == ("body" if expected else "equal_json")
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/problem+json"])
+def test_what_looks_like_json_on_both_sides_is_json(content_type: str) -> None:
+    assert judged(answer(b'{"a":1}', content_type), answer(b'{"a": 1}', content_type)).reason == (
+        "equal_json"
+    )
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary"),
+    [(b"1", b"1.0"), (b'{"a":1,"a":1}', b'{"a":1}'), (b"[1] x", b"[1]  x")],
+    ids=["bare numbers", "duplicate names", "not json"],
+)
+def test_text_that_is_not_declared_json_is_compared_as_bytes(
+    primary: bytes, secondary: bytes
+) -> None:
+    assert paths(judged(answer(primary, "text/plain"), answer(secondary, "text/plain"))) == ["body"]
+
+
+TRAPS: dict[str, bytes] = {
+    "json_too_deep": b"[" * 100_000,
+    "json_not_a_number": b'{"a": NaN}',
+    "not_utf8": b'{"a": "\xff"}',
+    "json_number_too_long": b"[" + b"9" * 5000 + b"]",
+    "json_number_too_large": b"[1e400]",
+    "json_duplicate_key": b'{"a": 1, "b": {"c": 1, "c": 2}}',
+}
+
+
+@pytest.mark.parametrize("reason", TRAPS)
+def test_json_that_cannot_be_trusted_is_not_comparable(reason: str) -> None:
+    rules = replace(RULES, body_bytes_max=1_000_000)
+    for pair in ((answer(TRAPS[reason]), answer(b"[]")), (answer(b"[]"), answer(TRAPS[reason]))):
+        assert judged(*pair, rules) == Verdict(kind=VerdictKind.NOT_COMPARABLE, reason=reason)
+
+
+def test_json_deeper_than_the_diff_goes_is_not_comparable() -> None:
+    primary, secondary = b"[" * 300 + b"1" + b"]" * 300, b"[" * 300 + b"2" + b"]" * 300
+    assert judged(answer(primary), answer(secondary)).reason == "json_too_deep"
+
+
+BODY = b'{"a": 1}'
+
+
+@pytest.mark.parametrize(
+    ("secondary", "reason"),
+    [
+        (coded(gzip.compress(BODY), "gzip"), "equal_decoded"),
+        (coded(gzip.compress(b'{"a":1}'), "GZIP, identity"), "equal_json"),
+        (coded(gzip.compress(BODY[:4]) + gzip.compress(BODY[4:]), "x-gzip"), "equal_decoded"),
+        (coded(gzip.compress(BODY) + b"\0\0", "gzip"), "equal_decoded"),
+        (coded(zlib.compress(BODY), "deflate"), "equal_decoded"),
+        (coded(raw_deflate(BODY), "deflate"), "equal_decoded"),
+        (coded(gzip.compress(zlib.compress(BODY)), "deflate, gzip"), "equal_decoded"),
+    ],
+    ids=["gzip", "two names", "two members", "padding", "zlib", "raw deflate", "piled"],
+)
+def test_content_codings_are_undone(secondary: Answer, reason: str) -> None:
+    assert judged(answer(BODY), secondary) == Verdict(kind=VerdictKind.MATCH, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("secondary", "reason"),
+    [
+        (coded(b"x", "br"), "coding_br"),
+        (coded(b"x", "zstd"), "coding_zstd"),
+        (coded(b"x", "gzip, br"), "coding_br"),
+        (coded(b"x", "no-such-coding"), "coding_unknown"),
+        (coded(b"x", "gzip," * 9), "coding_unknown"),
+        (coded(b"x", "gzip"), "undecodable"),
+        (coded(gzip.compress(BODY)[:-1], "gzip"), "undecodable"),
+        (coded(gzip.compress(BODY) + b"x", "gzip"), "undecodable"),
+        (coded(zlib.compress(BODY) + b"x", "deflate"), "undecodable"),
+        (coded(zlib.compress(BODY[:4]) + zlib.compress(BODY[4:]), "deflate"), "undecodable"),
+        (coded(BODY, "gzip"), "undecodable"),
+        (coded(gzip.compress(b" " * (INFLATION_MAX * 65536 + 1)), "gzip"), "body_too_large"),
+        (coded(gzip.compress(b" " * 400_000) * 2, "gzip"), "body_too_large"),
+        (answer(b" " * 65537), "body_too_large"),
+    ],
+    ids=[
+        *("br", "zstd", "br outside", "unknown", "too many", "not gzip", "cut short", "followed"),
+        *("deflate followed", "deflate twice", "same bytes", "bomb", "bomb of members", "large"),
+    ],
+)
+def test_what_cannot_be_decoded_is_not_comparable(secondary: Answer, reason: str) -> None:
+    for verdict in (judged(answer(BODY), secondary), judged(secondary, answer(BODY))):
+        assert verdict == Verdict(kind=VerdictKind.NOT_COMPARABLE, reason=reason)
+
+
+def test_a_body_inflated_exactly_to_the_limit_is_compared() -> None:
+    body = b" " * (INFLATION_MAX * 65536)
+    assert judged(
+        coded(gzip.compress(body), "gzip"), coded(gzip.compress(body, 1), "gzip")
+    ).kind is (VerdictKind.MATCH)
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "expected"),
+    [
+        (b"a=1&b=2&a=3", b"b=2&a=1&a=3", []),
+        (b"a=%20x", b"a=+x", []),
+        (b"a=1&a=2", b"a=2&a=1", ["body/a"]),
+        (b"a=", b"", ["body/a"]),
+        (b"a=%ff", b"a=%fe", ["body/a/0"]),
+        (b"a=\xff", b"a=%FF", []),
+    ],
+    ids=["order of names", "escapes", "order of values", "blank", "no utf-8", "raw"],
+)
+def test_forms_are_compared_by_name(primary: bytes, secondary: bytes, expected: list[str]) -> None:
+    assert paths(judged(answer(primary, FORM), answer(secondary, FORM))) == expected
+
+
+def test_a_form_of_very_many_fields_is_not_comparable() -> None:
+    verdict = judged(answer(b"a&" * 20_000, FORM), answer(b"b&" * 20_000, FORM))
+    assert verdict.reason == "form_too_many_fields"
+
+
+def test_other_bodies_are_one_difference_without_their_content() -> None:
+    verdict = judged(answer(b"secret one", "image/png"), answer(b"secret", "image/png"))
+    assert paths(verdict) == ["body"]
+    shown = verdict.differences[0].primary
+    assert shown == f'"10 bytes, xxh3 {digest(Checksum.XXH3, b"secret one").hex()}"'
+
+
+def ignoring(*patterns: str) -> Comparison:
+    return replace(RULES, ignore=tuple(map(compile_pattern, patterns)))
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "rules", "kind", "ignored"),
+    [
+        (b'{"updated_at":1}', b'{"updated_at":2}', ignoring("/updated_at"), "ignored", 1),
+        (b'{"updated_at":1,"a":1}', b'{"updated_at":2}', ignoring("/updated_at"), "mismatch", 1),
+        (b'{"body":{"a":1}}', b'{"body":{"a":2}}', ignoring("/a"), "mismatch", 0),
+        (b'{"a":1,"b":1}', b'{"b":1,"a":1}', ignoring("/a"), "match", 0),
+        (b"plain", b"text", ignoring("/**"), "ignored", 1),
+        (b"[1,2]", b"[2,1]", replace(RULES, unordered=(compile_pattern(""),)), "match", 0),
+        (b"[1,2]", b"[3,4]", replace(RULES, differences_max=0), "mismatch", 0),
+    ],
+    ids=["all eaten", "one left", "other path", "none", "whole body", "unordered", "no room"],
+)
+def test_the_rules_of_a_route_are_obeyed(
+    primary: bytes, secondary: bytes, rules: Comparison, kind: str, ignored: int
+) -> None:
+    verdict = judged(answer(primary, "text/x"), answer(secondary, "text/x"), rules)
+    assert (str(verdict.kind), len(verdict.ignored)) == (kind, ignored)
+
+
+def test_differences_are_limited() -> None:
+    body = json.dumps(list(range(500))).encode()
+    verdict = judged(answer(body), answer(body.replace(b"1", b"2")))
+    assert len(verdict.differences) == 50
+
+
+BODIES = st.binary(max_size=30) | st.sampled_from(
+    [
+        *TRAPS.values(),
+        BODY,
+        b"",
+        b"[]",
+        gzip.compress(BODY),
+        zlib.compress(b"\xff"),
+        b"\xef\xbb\xbf",
+    ]
+)
+ANSWERS = st.builds(
+    Answer,
+    status=st.sampled_from([200, 404]),
+    headers=st.fixed_dictionaries(
+        {},
+        optional={
+            "content-type": st.sampled_from([JSON, FORM, "text/html; charset", ";", "x+json;=;;"]),
+            "content-encoding": st.sampled_from(["gzip", "deflate, gzip", "br", ",", "\xff"]),
+        },
+    ),
+    body=BODIES,
+    truncated=st.booleans(),
+)
+
+
+@settings(max_examples=80, deadline=None, database=None)
+@given(primary=ANSWERS, secondary=ANSWERS, bytes_max=st.sampled_from([0, 5, 200_000]))
+def test_nothing_makes_it_raise_and_an_answer_matches_itself(
+    primary: Answer, secondary: Answer, bytes_max: int
+) -> None:
+    rules = replace(RULES, body_bytes_max=bytes_max)
+    verdict = judged(primary, secondary, rules)
+    assert (verdict.kind is VerdictKind.MISMATCH) is bool(verdict.differences)
+    for difference in verdict.differences:
+        f"{difference.path}{difference.primary}{difference.secondary}".encode()
+    if not primary.truncated:
+        assert judged(primary, replace(primary), rules).kind is VerdictKind.MATCH
