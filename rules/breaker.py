@@ -5,10 +5,13 @@ of one clock that does not jump; after a restart build `Breaker(state, reason, s
 Every call that `admit` let through ends in exactly one `record` or `release`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 _BUCKETS = 10  # the window slides in tenths
 _SHARE_MIN = 0.001
@@ -85,8 +88,7 @@ class Limits:
     ramp_first: float = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True, gc=False):
     """One finished call to the secondary.
 
     `failed`: time-out, connection error, 5xx or 429. `latency_s` is measured from after `admit`, 0
@@ -119,8 +121,7 @@ class Window(NamedTuple):
 _BLANK = Window()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breaker:
+class Breaker(Struct, frozen=True, kw_only=True, gc=False):
     """A breaker at one moment.
 
     `since`: when the state was entered. `leased`: probes let through since half-open, less those

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Never
 from urllib.parse import parse_qs
 
+from msgspec import Struct
 from xxhash import xxh3_128_digest
 
 from rules.diff import Difference, DiffResult, DiffRules, diff
@@ -52,8 +53,7 @@ class Checksum(StrEnum):
     SHA256 = "sha256"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True, gc=False):
     """The result of a comparison.
 
     `reason` is one word of a closed set (`equal_bytes`, `status`, `json_too_deep`, `coding_br`...),
@@ -82,8 +82,7 @@ class Comparison:
     differences_max: int = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True, gc=False):
     """What is compared of a reply: header names in lower case, the body without chunk framing.
 
     `truncated` says that `body` is only the start of it.

@@ -29,7 +29,7 @@ def evidence(
             "method": request.method,
             "target": redact_target(request.target, redaction),
             "headers": redact_fields(fields(request.head), redaction),
-            "body": _body(request.head, payload_of(request), redaction),
+            "body": _request_body(request, redaction),
         },
         "primary": _side(*primary, redaction),
         "secondary": _side(*secondary, redaction),
@@ -38,13 +38,20 @@ def evidence(
 
 
 def curl(request: Mapping[str, Any], url: str) -> str:
-    """The request of an evidence document as a curl command against a backend's url."""
-    words = ["curl", "-i", "-X", request["method"], url.rstrip("/") + request["target"]]
+    """The request of an evidence document as a curl command against a backend's url.
+
+    Exactly this request: no globbing, no path squeezed, no header of curl's own for the body.
+    """
+    words = ["curl", "-i", "-g", "--path-as-is", "-X", request["method"]]
+    words.append(url.rstrip("/") + request["target"])
+    names = [name for name, _ in request["headers"]]
     for name, value in request["headers"]:
         if name not in ("host", "content-length", "transfer-encoding"):
-            words += ["-H", f"{name}: {value}"]
+            words += ["-H", f"{name}: {value}" if value else f"{name};"]
     if request["body"]:
-        words += ["--data-binary", request["body"]]
+        if "content-type" not in names:
+            words += ["-H", "content-type:"]
+        words += ["--data-raw", request["body"]]  # --data-binary would read "@name" as a file
     return shlex.join(words)
 
 
@@ -63,6 +70,12 @@ def _side(side: Side, outcome: Outcome, redaction: Redaction) -> dict[str, Any]:
         "headers": redact_fields(fields(outcome.head), redaction),
         "body": _body(outcome.head, payload_of(outcome), redaction),
     }
+
+
+def _request_body(request: Request, redaction: Redaction) -> str:
+    if request.spool is not None:
+        return f"<{request.body_bytes} bytes, too long to keep>"
+    return _body(request.head, payload_of(request), redaction)
 
 
 def _body(head: bytes, payload: bytes, redaction: Redaction) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec import Struct
+
 from rules.message import Failure, Outcome
 
 
@@ -106,8 +108,7 @@ class Limits:
     backoff_max_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
+class Try(Struct, frozen=True, kw_only=True, gc=False):
     """One try at the secondary, as far as the decision needs it. `chance` is in [0, 1)."""
 
     method: str
@@ -119,8 +120,7 @@ class Try:
     retry_after_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True, gc=False):
     """What to do after the secondary's outcome: the event, its reason, and the wait before a retry."""
 
     event: Event

@@ -5,8 +5,9 @@ A message keeps the bytes that were on the wire; what is parsed from them is par
 (may the side have acted?) decides the fate of a write.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 Fields = tuple[tuple[str, str], ...]
 """Header fields in order, duplicates kept: names in lower case, values latin-1 decoded, trimmed."""
@@ -52,8 +53,7 @@ class Cause(StrEnum):
     BROKEN_REPLY = "broken_reply"  # what came back is not HTTP/1.x
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True, gc=False):
     """One request, ready to send to a side.
 
     `head` is the block from the request line to the empty line, hop-by-hop fields taken out, every
@@ -70,8 +70,7 @@ class Request:
     body_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(Struct, frozen=True, kw_only=True, gc=False):
     """A reply: `head` as it came (hop-by-hop fields taken out), `body` framed as it was on the wire.
 
     `truncated` says that the body was longer than the capture limit, and that `body` is its start.
@@ -90,8 +89,7 @@ class Reply:
         return self.framing is Framing.CHUNKED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Struct, frozen=True, kw_only=True, gc=False):
     """No usable reply. `sent`: at least one byte of the request was written, the side may have acted."""
 
     cause: Cause

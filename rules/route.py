@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec import Struct
+
 from rules.compare import Comparison
 from rules.framing import RequestHead
 from rules.framing import field as header_field
@@ -106,8 +108,7 @@ class Policy:
     salt: str = "twinwrite"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True, gc=False):
     """What to do with one request.
 
     `write`: it counts as an accepted write. `mirror` NONE relays it to the primary; `skip` then says

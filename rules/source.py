@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote, unquote, unquote_plus
 
+from msgspec import Struct
+
 from rules.framing import field
 from rules.pointer import parse
 
@@ -40,8 +42,7 @@ class Source:
         return f"{self.place}:{self.name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(Struct, frozen=True, kw_only=True, gc=False):
     """A message as sources see it: payload without chunk lines; `captures` are (start, end) in `target`."""
 
     target: str = ""

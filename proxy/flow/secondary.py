@@ -4,7 +4,8 @@ Law: it decides nothing and changes no state; what it found out is one `Tried` v
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.control.tally import Tally
 from proxy.flow.identities import Identities
@@ -33,8 +34,7 @@ REPLY_BYTES_MAX = 65536
 """What is kept of a reply that is not compared: enough for a dead letter's last word."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Struct, frozen=True, kw_only=True, gc=False):
     """A write for the secondary. `key` is the Idempotency-Key to mint: the same at every try."""
 
     route: Route
@@ -44,23 +44,20 @@ class Job:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True, gc=False):
     """A request as the secondary must see it, and the identities that were put in."""
 
     request: Request
     found: Mapping[Key, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True, gc=False):
     """The identity without which the request cannot be sent."""
 
     key: Key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class Tried(Struct, frozen=True, kw_only=True, gc=False):
     """What came of a try. `verdict` is None when there is nothing to compare."""
 
     request: Request
@@ -112,6 +109,7 @@ class Secondary:
         if isinstance(outcome, Failure):
             return Tried(request=request, outcome=outcome)
         pairs = harvest(job.route.harvests, job.reply, outcome)
+        await self._identities.recall(pairs, job.primary)
         return Tried(
             request=request,
             outcome=outcome,

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from rules.compare import (
     INFLATION_MAX,
@@ -98,7 +99,7 @@ def test_a_status_that_differs_is_a_mismatch_and_bodies_are_left_alone() -> None
 def test_half_a_body_is_not_compared(
     status: int, content_type: str, kind: VerdictKind, reason: str
 ) -> None:
-    whole, half = answer(b"{}"), replace(answer(b"{}", content_type, status), truncated=True)
+    whole, half = answer(b"{}"), structs.replace(answer(b"{}", content_type, status), truncated=True)
     for verdict in (judged(whole, half), judged(half, whole)):
         assert (verdict.kind, verdict.reason) == (kind, reason)
 
@@ -366,4 +367,4 @@ def test_nothing_makes_it_raise_and_an_answer_matches_itself(
     for difference in verdict.differences:
         f"{difference.path}{difference.primary}{difference.secondary}".encode()
     if not primary.truncated:
-        assert judged(primary, replace(primary), rules).kind is VerdictKind.MATCH
+        assert judged(primary, structs.replace(primary), rules).kind is VerdictKind.MATCH
