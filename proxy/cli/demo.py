@@ -6,7 +6,7 @@ import sys
 import click
 
 from proxy.cli.options import json_option
-from proxy.demo.run import COUNT_MIN, Options
+from proxy.demo.run import COUNT, COUNT_MIN, Options
 from proxy.demo.run import demo as run_demo
 
 
@@ -14,7 +14,7 @@ from proxy.demo.run import demo as run_demo
 @json_option
 @click.option(
     "--count",
-    default=1500,
+    default=COUNT,
     show_default=True,
     type=click.IntRange(COUNT_MIN),
     help="Requests to send.",
