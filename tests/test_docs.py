@@ -2,13 +2,16 @@
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proxy.__main__ import main
 from proxy.control.config import parse
 from proxy.control.keys import NESTED, Key, keys, plain, toml
+from proxy.control.metrics import DECLARED, LATENCY
 from proxy.control.settings import (
     BACKENDS,
     Admin,
@@ -25,8 +28,10 @@ from proxy.control.settings import (
     Route,
     Settings,
 )
+from rules import breaker, fate
 from rules.message import Side
 
+DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLE = (Path(__file__).parent.parent / "config.example.toml").read_text()
 
 SET = re.compile(r"#?(?P<key>\w+) = ")
@@ -135,3 +140,51 @@ def test_the_example_routes_show_what_routes_can_do() -> None:
     assert any("{" in route.path for route in routes)
     for name in ("entity_key", "harvest", "translate", "ignore", "unordered"):
         assert any(getattr(route, name) for route in routes), name
+
+
+def metric_rows() -> dict[str, tuple[list[str], str]]:
+    """The metrics table of docs/operations.md: name -> (labels, what it tells)."""
+    text = (DOCS / "operations.md").read_text()
+    found = re.findall(r"^\| `(\w+)` \| (.*?) ?\| (.+) \|$", text, flags=re.MULTILINE)
+    return {name: (re.findall(r"`(\w+)`", labels), told) for name, labels, told in found}
+
+
+def test_every_metric_is_documented_as_declared() -> None:
+    declared = {each.name: (list(each.labels), each.doc) for each in (*DECLARED, LATENCY)}
+
+    assert metric_rows() == declared
+
+
+@pytest.mark.parametrize(
+    "table", [fate.TRANSITIONS, breaker.TRANSITIONS], ids=["intent", "breaker"]
+)
+def test_the_state_diagrams_are_the_transition_tables(
+    table: Mapping[tuple[str, str], str],
+) -> None:
+    drawn = (DOCS / "states.md").read_text()
+    lines = "\n".join(
+        f"    {before} --> {after}: {event}" for (before, event), after in table.items()
+    )
+
+    assert lines + "\n```" in drawn
+
+
+def test_every_state_is_explained() -> None:
+    text = (DOCS / "states.md").read_text()
+
+    assert re.findall(r"^\| `(\w+)` \| [a-z]", text, flags=re.MULTILINE) == list(fate.State)
+
+
+def test_every_decision_has_its_headings_and_a_status() -> None:
+    for page in (DOCS / "decisions").glob("*.md"):
+        text = page.read_text()
+        assert re.match(r"# \d{4} ", text), page
+        assert "\nStatus: " in text, page
+        headings = re.findall(r"^## (\w+)$", text, flags=re.MULTILINE)
+        assert headings == ["Context", "Decision", "Rejected", "Consequences"], page
+
+
+def test_every_verb_is_in_the_readme() -> None:
+    readme = (DOCS.parent / "README.md").read_text()
+
+    assert all(verb in readme for verb in main.commands)
