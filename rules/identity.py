@@ -88,7 +88,7 @@ def rebuilt(request: Request, parts: Parts) -> Request:
     head, body, chunked = parts.head, request.body, request.chunked
     if parts.payload != payload_of(request):
         body, chunked = parts.payload, False
-        head = without(head, (b"content-length", b"transfer-encoding"))
+        head = without(head, (b"content-length", b"transfer-encoding", b"trailer"))
         head = with_line(head, b"Content-Length: %d" % len(body))
     if parts.target != request.target:
         method, _, rest = head.split(b" ", 2)

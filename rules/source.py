@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import quote, unquote, unquote_plus
+from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ from rules.pointer import parse
 
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Place(StrEnum):
@@ -67,7 +68,7 @@ def read(source: Source, parts: Parts) -> str | None:
     match source.place:
         case Place.PATH:
             span = parts.captures.get(source.name)
-            return None if span is None else unquote(parts.target[span[0] : span[1]])
+            return None if span is None else _decoded(parts.target[span[0] : span[1]])
         case Place.HEADER:
             return _read_header(source.name, parts.head)
         case Place.JSON:
@@ -105,17 +106,49 @@ def _with(parts: Parts, *, target: str | None = None, payload: bytes | None = No
     )
 
 
+def _decoded(text: str, *, plus: bool = False) -> str:
+    """Percent-decoded UTF-8; bytes that are not UTF-8 stay apart from each other (as \\xff)."""
+    raw = text.encode("latin-1")
+    return unquote_to_bytes(raw.replace(b"+", b" ") if plus else raw).decode(
+        "utf-8", "backslashreplace"
+    )
+
+
+def _encoded(value: str) -> str:
+    return quote(value, safe="", errors="backslashreplace")
+
+
 def _read_header(name: str, head: bytes) -> str | None:
     value = field(head, name)
-    if value is not None and name.lower() == "location":
-        return unquote(value.partition("?")[0].rstrip("/").rpartition("/")[2]) or None
-    return value
+    if value is None:
+        return None
+    if name.lower() == "location":
+        start, end = _location_id(value)
+        return _decoded(value[start:end]) or None
+    raw = value.encode("latin-1")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return value
+
+
+def _location_id(value: str) -> tuple[int, int]:
+    """Where the last segment of the path stands in the value of a Location field."""
+    end = len(re.split(r"[?#]", value, maxsplit=1)[0].rstrip("/"))
+    return value.rfind("/", 0, end) + 1, end
 
 
 def _write_header(source: Source, parts: Parts, value: str) -> Parts:
-    pattern = rb"(\r\n" + re.escape(source.name.encode("latin-1")) + rb":[ \t]*)[^\r]*"
-    written = value.encode("latin-1")
-    head = re.sub(pattern, lambda found: found.group(1) + written, parts.head, flags=re.IGNORECASE)
+    name = re.escape(source.name.encode("latin-1"))
+    found = re.search(rb"\r\n" + name + rb":[ \t]*([^\r]*)", parts.head, re.IGNORECASE)
+    if found is None:
+        return parts
+    start, end = found.span(1)
+    written = _CONTROL.sub(lambda control: quote(control[0]), value)  # no second field line
+    if source.name.lower() == "location":
+        of, to = _location_id(found[1].rstrip(b" \t").decode("latin-1"))
+        start, end, written = start + of, start + to, _encoded(value)
+    head = parts.head[:start] + written.encode("utf-8", "backslashreplace") + parts.head[end:]
     return Parts(target=parts.target, head=head, payload=parts.payload, captures=parts.captures)
 
 
@@ -123,7 +156,7 @@ def _write_path(source: Source, parts: Parts, value: str) -> Parts:
     span = parts.captures.get(source.name)
     if span is None:
         return parts
-    written = quote(value, safe="")
+    written = _encoded(value)
     shift = len(written) - (span[1] - span[0])
     moved = {
         name: (start + shift, end + shift) if start > span[0] else (start, end)
@@ -134,36 +167,36 @@ def _write_path(source: Source, parts: Parts, value: str) -> Parts:
     return Parts(target=target, head=parts.head, payload=parts.payload, captures=moved)
 
 
-def _find_pair(text: str, name: str) -> re.Match[str] | None:
-    for spelling in (name, quote(name, safe="")):
-        found = re.search(r"(?:^|(?<=&))" + re.escape(spelling) + r"=([^&]*)", text)
-        if found:
-            return found
+def _find_pair(text: str, name: str) -> tuple[int, int] | None:
+    """Where the value of the first pair of this name stands, however the name is encoded."""
+    at = 0
+    for pair in text.split("&"):
+        key, equals, _ = pair.partition("=")
+        if equals and _decoded(key, plus=True) == name:
+            return at + len(key) + 1, at + len(pair)
+        at += len(pair) + 1
     return None
 
 
 def _read_pair(text: str, name: str) -> str | None:
     found = _find_pair(text, name)
-    return None if found is None else unquote_plus(found.group(1))
+    return None if found is None else _decoded(text[found[0] : found[1]], plus=True)
 
 
 def _write_pair(text: str, name: str, value: str) -> str:
     found = _find_pair(text, name)
-    return (
-        text
-        if found is None
-        else text[: found.start(1)] + quote(value, safe="") + text[found.end(1) :]
-    )
+    return text if found is None else text[: found[0]] + _encoded(value) + text[found[1] :]
 
 
 def _read_json(payload: bytes, tokens: tuple[str, ...]) -> str | None:
     located = _locate(payload, tokens)
-    if located is None:
-        return None
-    text, start, end = located
-    value = json.loads(text[start:end])
+    return None if located is None else _scalar(located[0][located[1] : located[2]])
+
+
+def _scalar(text: str) -> str | None:
+    value = json.loads(text)
     if isinstance(value, str):
-        return value
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")  # half a surrogate pair
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -172,6 +205,8 @@ def _write_json(payload: bytes, tokens: tuple[str, ...], value: str) -> bytes:
     if located is None:
         return payload
     text, start, end = located
+    if _scalar(text[start:end]) is None:
+        return payload
     number = text[start] != '"' and re.fullmatch(r"-?(?:0|[1-9][0-9]*)", value) is not None
     written = value if number else json.dumps(value)
     return (text[:start] + written + text[end:]).encode("utf-8")

@@ -7,6 +7,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TextIO
@@ -53,5 +54,6 @@ class Log:
     def _write(self, level: Level, event: str, fields: dict[str, Value]) -> None:
         at = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = json.dumps({"at": at, "level": level, "event": event, **fields})
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        with suppress(OSError):  # nobody reads: no reason to fail a write
+            self._stream.write(line + "\n")
+            self._stream.flush()

@@ -68,6 +68,7 @@ class Delivery:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._parked: dict[Intent, float] = {}
         self._in_memory = 0
+        self._sent: list[Intent] = []  # since the last tick
         rooms.guard.watch(self._breaker_changed)
 
     def __len__(self) -> int:
@@ -101,7 +102,11 @@ class Delivery:
                 self._ready(intent)
 
     def sweep(self) -> None:
-        """Once per tick: what has been parked for too long needs a person."""
+        """Once per tick: note the tries that last; what has been parked for too long needs a person."""
+        sent, self._sent = self._sent, []
+        for intent in sent:
+            if intent.state is State.S_SENT:
+                self._rooms.journal.note_sent(intent)
         now = self._loop.time()
         limit = self._settings.parked_seconds_max
         for intent in [intent for intent, since in self._parked.items() if since < now - limit]:
@@ -147,9 +152,19 @@ class Delivery:
     async def _run(self, intent: Intent) -> None:
         try:
             await self._deliver(intent)
+        except Exception:  # a bug, or a disk that cannot be read: the intent is owed all the same
+            self._again(intent)
+            raise
         finally:
             self._active[intent.category] -= 1
             self._pump(intent.category)
+
+    def _again(self, intent: Intent) -> None:
+        self._rooms.guard.release(intent.category)
+        if intent.state is State.S_SENT:
+            self._rooms.journal.conclude(intent, Event.RETRY, Result("internal_error"))
+        if intent.state is State.S_PENDING:
+            self._loop.call_later(self._limits.backoff_max_s, self._ready, intent)
 
     # the background of one write
 
@@ -167,6 +182,7 @@ class Delivery:
             self._park(intent, prepared)
             return
         rooms.journal.sending(intent)
+        self._sent.append(intent)
         tried = await rooms.secondary.send(job, prepared)
         rooms.guard.record(intent.category, tried.outcome, job.reply.latency_s)
         step = after_secondary(tried.outcome, self._try(intent, job, tried), self._limits)

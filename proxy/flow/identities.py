@@ -8,6 +8,7 @@ from collections import OrderedDict
 from proxy.control.tally import Tally
 from proxy.store.intent import Identity, Intent
 from proxy.store.journal import Journal
+from proxy.store.writer import storable
 from rules.identity import Key, Pair
 from rules.message import Side
 
@@ -38,6 +39,15 @@ class Identities:
                 found[key] = value
         return found
 
+    async def recall(self, pairs: tuple[Pair, ...], primary: Side) -> None:
+        """Bring what is known of these values to memory, so that `learn` sees what they contradict."""
+        wanted = [
+            each for each in (_identity(pair, primary) for pair in pairs) if self._is_new(each)
+        ]
+        if wanted:
+            for known in await self._journal.find_identities(wanted):
+                self._remember(known)
+
     def wait(self, intent: Intent, side: Side, key: Key) -> bool:
         """The intent waits for this identity; False when it is known by now."""
         if (side, key) in self._cache:
@@ -46,17 +56,17 @@ class Identities:
         return True
 
     def learn(self, pair: Pair, primary: Side) -> list[Intent]:
-        """A pair from two replies: kept unless it contradicts one that is known. Who waited for it comes back."""
-        legacy, new = pair.primary, pair.secondary
-        if primary is Side.NEW:
-            legacy, new = new, legacy
-        identity = Identity(pair.kind, legacy, new)
-        known = self._cache.get((Side.LEGACY, (pair.kind, legacy)), new)
-        if known != new or self._cache.get((Side.NEW, (pair.kind, new)), legacy) != legacy:
+        """A pair from two replies, after `recall`: kept unless it contradicts one that is known.
+
+        Who waited for it comes back.
+        """
+        identity = _identity(pair, primary)
+        if not self._agrees(identity):
             self._tally.identity_conflicts += 1
             return []
-        self._journal.learn(identity, "reply")
-        self._remember(identity)
+        if self._is_new(identity):
+            self._journal.learn(identity, "reply")
+            self._remember(identity)
         freed: list[Intent] = []
         for side in Side:
             freed += self._waiting.pop((side, (pair.kind, identity.on(side))), [])
@@ -70,8 +80,26 @@ class Identities:
                 if not waiting:
                     del self._waiting[key]
 
+    def _is_new(self, identity: Identity) -> bool:
+        return any(self._known(side, identity) is None for side in Side)
+
+    def _agrees(self, identity: Identity) -> bool:
+        if any(storable(identity.on(side)) != identity.on(side) for side in Side):
+            return False  # no Unicode: it cannot be kept, and no request could carry it
+        return all(self._known(side, identity) in (None, identity.on(side.other)) for side in Side)
+
+    def _known(self, side: Side, identity: Identity) -> str | None:
+        return self._cache.get((side, (identity.kind, identity.on(side))))
+
     def _remember(self, identity: Identity) -> None:
         self._cache[Side.LEGACY, (identity.kind, identity.legacy)] = identity.new
         self._cache[Side.NEW, (identity.kind, identity.new)] = identity.legacy
         while len(self._cache) > 2 * CACHE_MAX:
             self._cache.popitem(last=False)
+
+
+def _identity(pair: Pair, primary: Side) -> Identity:
+    legacy, new = pair.primary, pair.secondary
+    if primary is Side.NEW:
+        legacy, new = new, legacy
+    return Identity(pair.kind, legacy, new)

@@ -12,12 +12,11 @@ from proxy.flow.identities import Identities
 from proxy.wire.body import in_memory
 from proxy.wire.pool import Pool
 from rules.compare import Answer, Verdict, compare
-from rules.framing import field, fields, with_line
+from rules.framing import field, joined, with_line
 from rules.identity import (
     Key,
     Pair,
     harvest,
-    parts_of_reply,
     payload_of,
     rebuilt,
     translate,
@@ -29,6 +28,9 @@ from rules.source import Parts
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 """draft-ietf-httpapi-idempotency-key-header: passed on; where it is absent one is minted."""
+
+READ_HEADERS = ("content-type", "content-encoding")
+"""What the comparison needs to read a body, beside the headers that it compares."""
 
 REPLY_BYTES_MAX = 65536
 """What is kept of a reply that is not compared: enough for a dead letter's last word."""
@@ -126,15 +128,17 @@ def judge(
         return None
     same = {(pair.primary, pair.secondary) for pair in pairs}
     same.update((key[1], value) for key, value in found.items())
-    return compare(answer(job.reply), answer(outcome), job.route.comparison, frozenset(same))
+    comparison = job.route.comparison
+    names = (*READ_HEADERS, *comparison.headers)
+    return compare(answer(job.reply, names), answer(outcome, names), comparison, frozenset(same))
 
 
-def answer(reply: Reply) -> Answer:
-    """A reply as the comparison sees it."""
+def answer(reply: Reply, names: tuple[str, ...]) -> Answer:
+    """A reply as the comparison sees it: of its headers these only."""
     return Answer(
         status=reply.status,
-        headers=dict(fields(reply.head)),
-        body=parts_of_reply(reply).payload,
+        headers=joined(reply.head, names),
+        body=payload_of(reply),
         truncated=reply.truncated,
     )
 

@@ -3,10 +3,13 @@
 Law: the payload is exact. Its first member is a version, so that older journals stay readable.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgpack
+from msgspec import Struct
 
 from rules.fate import State
 from rules.message import Framing, Reply, Request, Side
@@ -14,13 +17,17 @@ from rules.payload import digest
 
 PAYLOAD_VERSION = 1
 
+DIGEST_BYTES = 16
+
+PIECE_BYTES = 1024 * 1024
+"""How much of a spool file is read at a time."""
+
 
 class Damaged(ValueError):
     """A payload is not what was journaled."""
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class Intent:
+class Intent(Struct, eq=False, kw_only=True):
     """One journaled write. `request` and `reply` are None when they are only on disk."""
 
     route: str
@@ -56,8 +63,7 @@ class Identity:
         return self.legacy if side is Side.LEGACY else self.new
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True, gc=False):
     """What is recorded of a try at the secondary: why, how the replies compare, its status."""
 
     reason: str
@@ -74,36 +80,42 @@ def pack_request(request: Request) -> bytes:
     return packed
 
 
-def unpack_request(packed: bytes, expected: bytes, spool: str | None) -> Request:
+def seal(packed: bytes, spool: Path | None) -> bytes:
+    """The digest of a packed request and of its spooled body; raises OSError when that cannot be read."""
+    return digest(packed, () if spool is None else _pieces(spool))
+
+
+def unpack_request(packed: bytes, expected: bytes, spool: Path | None) -> Request:
     """The request that was packed; raises Damaged unless its digest is the expected one."""
-    if digest(packed) != expected:
+    try:
+        found = seal(packed, spool)
+    except OSError as error:
+        raise Damaged(f"the spool file cannot be read: {error.strerror}") from error
+    if found != expected:
         raise Damaged("the payload's digest differs from the journaled one")
-    version, *members = _unpack(packed)
-    if version != PAYLOAD_VERSION or len(members) != 6:
-        raise Damaged(f"a payload of version {version} is not known")
-    method, target, head, body, chunked, body_bytes = members
+    method, target, head, body, chunked, body_bytes = _unpack(packed, 6)
     return Request(
-        method=method, target=target, head=head, body=body, chunked=chunked, spool=spool,
-        body_bytes=body_bytes,
+        method=method, target=target, head=head, body=body, chunked=chunked,
+        spool=None if spool is None else str(spool), body_bytes=body_bytes,
     )  # fmt: skip
 
 
 def pack_reply(reply: Reply, bytes_max: int) -> bytes:
-    """The primary's reply as bytes; a body beyond the limit is left out and marked truncated."""
+    """The primary's reply as bytes, its digest first; a body beyond the limit is left out and marked truncated."""
     truncated = reply.truncated or len(reply.body) > bytes_max
     body = b"" if truncated else reply.body
     packed: bytes = msgpack.packb(
         (PAYLOAD_VERSION, reply.status, reply.head, body, reply.framing, truncated, reply.latency_s)
     )
-    return packed
+    return digest(packed) + packed
 
 
-def unpack_reply(packed: bytes) -> Reply:
-    """The reply that was packed; raises Damaged."""
-    version, *members = _unpack(packed)
-    if version != PAYLOAD_VERSION or len(members) != 6:
-        raise Damaged(f"a reply of version {version} is not known")
-    status, head, body, framing, truncated, latency_s = members
+def unpack_reply(stored: bytes) -> Reply:
+    """The reply that was packed; raises Damaged: a wrong reply would teach wrong identities."""
+    packed = stored[DIGEST_BYTES:]
+    if digest(packed) != stored[:DIGEST_BYTES]:
+        raise Damaged("the reply's digest differs from the journaled one")
+    status, head, body, framing, truncated, latency_s = _unpack(packed, 6)
     return Reply(
         status=status,
         head=head,
@@ -114,8 +126,18 @@ def unpack_reply(packed: bytes) -> Reply:
     )
 
 
-def _unpack(packed: bytes) -> tuple[Any, ...]:
+def _unpack(packed: bytes, count: int) -> tuple[Any, ...]:
+    """The members behind the version. The digest was right, so another version wrote what is not known here."""
     try:
-        return tuple(msgpack.unpackb(packed, use_list=False))
+        version, *members = msgpack.unpackb(packed, use_list=False)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise Damaged(f"not msgpack: {error}") from error
+    if version != PAYLOAD_VERSION or len(members) != count:
+        raise Damaged(f"a payload of version {version} is not known")
+    return tuple(members)
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece

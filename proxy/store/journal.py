@@ -4,14 +4,18 @@ Law: one function (`_move`) writes a state, by one table (`rules.fate.TRANSITION
 `settle` are durable when they return; an id is never used twice.
 """
 
+import asyncio
 import fcntl
-import json
 import os
 import sqlite3
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
+
+from msgspec.json import encode
 
 from proxy.control.settings import Journal as Settings
 from proxy.control.tally import Tally
@@ -23,18 +27,20 @@ from proxy.store.intent import (
     Result,
     pack_reply,
     pack_request,
+    seal,
     unpack_reply,
     unpack_request,
 )
-from proxy.store.recovery import owed, recover, version
-from proxy.store.writer import StoreError, Writer
+from proxy.store.recovery import owed, recover
+from proxy.store.writer import After, Row, Statement, StoreError, Writer, storable
 from rules.fate import CLOSED, OWED, Event, State, move
 from rules.message import Failure, Outcome, Reply, Request, Side
-from rules.payload import digest
 from rules.route import Skip
 
 Clock = Callable[[], float]
 """Unix seconds."""
+
+_Done = TypeVar("_Done")
 
 
 class Locked(StoreError):
@@ -58,6 +64,7 @@ class Journal:
         self._next_id = 1
         self._next_sequence = 1
         self._next_spool = 1
+        self._dropped = 0
         self._closed = array("q")
         self._closed_counts: dict[State, int] = {}
         self._holding: list[tuple[float, array[int], dict[State, int]]] = []
@@ -66,42 +73,24 @@ class Journal:
     async def open(cls, settings: Settings, tally: Tally, clock: Clock) -> "Journal":
         """Open or create the journal; raises Locked or StoreError, each with one clear line."""
         directory = Path(settings.directory)
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (directory / "spool").mkdir(mode=0o700, exist_ok=True)
-            lock = os.fdopen(
-                os.open(directory / "journal.lock", os.O_CREAT | os.O_RDWR, 0o600), "r+"
-            )
-        except OSError as error:
-            raise StoreError(f"the journal's directory cannot be written: {error}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            lock.close()
-            raise Locked(f"{directory}: another process (pid {owner}) has this journal") from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        lock = _lock(directory)
         try:
             writer = await Writer.open(directory / "journal.db", schema.JOURNAL, synchronous="FULL")
-        except StoreError:
+        except BaseException:
             lock.close()
             raise
         journal = cls(writer, lock, settings, tally, clock)
         try:
             await journal._start()
-        except StoreError:
+        except OSError as error:
+            await journal.close()
+            raise StoreError(f"the journal's directory cannot be written: {error}") from error
+        except BaseException:
             await journal.close()
             raise
         return journal
 
     async def _start(self) -> None:
-        found_version = await self.writer.call(version)
-        if found_version != schema.VERSION:
-            known = f"format version {found_version}; this release knows {schema.VERSION}"
-            raise StoreError(f"{self.writer.path}: {known}")
         found = await self.writer.call(recover)
         self.id, self.redaction_key = found.journal_id, found.redaction_key
         self._next_id, self._next_sequence = found.next_id, found.next_sequence
@@ -112,7 +101,7 @@ class Journal:
         for path in (self.directory / "spool").iterdir():
             if f"spool/{path.name}" not in found.spools:
                 path.unlink()
-            self._next_spool = max(self._next_spool, int(path.name) if path.name.isdigit() else 1)
+            self._next_spool = max(self._next_spool, int(path.name) if path.name.isdecimal() else 1)
 
     # the foreground
 
@@ -135,14 +124,13 @@ class Journal:
         packed = pack_request(request)
         intent.bytes = len(packed) + (request.body_bytes if request.spool else 0)
         following = move(intent.state, Event.BEGIN)
-        row = (
-            intent.id, following, intent.route, intent.category, intent.stage, intent.primary,
-            json.dumps(intent.lanes), intent.method, intent.target, intent.received_at,
-            intent.received_at, intent.bytes, intent.spool, packed, digest(packed),
-        )  # fmt: skip
         try:
-            if request.spool:
-                await self._sync(request.spool)
+            digest = await self._sealed(packed, request.spool)
+            row = (
+                intent.id, following, intent.route, intent.category, intent.stage, intent.primary,
+                encode(intent.lanes).decode(), intent.method, intent.target, intent.received_at,
+                intent.received_at, intent.bytes, intent.spool, packed, digest,
+            )  # fmt: skip
             await self.writer.submit(schema.BEGIN, row)
         except StoreError:
             self._tally.journal_errors += 1
@@ -161,45 +149,52 @@ class Journal:
             self._move(intent, Event.OWE)
         status, reply, reason = 0, None, ""
         if isinstance(outcome, Failure):
-            reason = f"{outcome.cause}: {outcome.detail}"
+            reason = storable(f"{outcome.cause}: {outcome.detail}")
         else:
             status = outcome.status
             intent.reply = outcome
             if intent.state in OWED:
                 reply = pack_reply(outcome, self._settings.reply_bytes_max)
         intent.reason = reason
-        row = (intent.state, intent.sequence, self.now(), reason, status, reply, intent.id)
-        if self._settings.confirm == "before_reply":
-            try:
-                await self.writer.submit(schema.SETTLE, row)
-            except StoreError:
-                self._tally.journal_errors += 1
-                self.writer.put(schema.SETTLE, row)  # as soon as the disk takes it
-                raise
-        else:
-            self.writer.put(schema.SETTLE, row)
+        facts = (intent.state, intent.sequence, self.now(), reason, status)
+        operation: tuple[Statement, Row, After]
         if intent.state in CLOSED:
-            self._close_row(intent)
+            operation = (schema.SETTLE_CLOSED, (*facts, intent.id), self._closing(intent))
+        else:
+            operation = (schema.SETTLE, (*facts, reply, intent.id), None)
+        if self._settings.confirm == "behind":
+            self.writer.put(*operation)
+            return
+        try:
+            await self.writer.submit(*operation)
+        except StoreError:
+            self._tally.journal_errors += 1
+            self.writer.put(*operation)  # as soon as the disk takes it
+            raise
 
     # the background
 
     def sending(self, intent: Intent) -> None:
-        """The intent is about to go to the secondary. Written behind: a restart sends it again anyway."""
+        """The intent is about to go to the secondary. Not written: a restart sends it again anyway."""
         intent.attempts += 1
         self._move(intent, Event.SEND)
+
+    def note_sent(self, intent: Intent) -> None:
+        """Write `s_sent`, for those who read the file: the try has lasted for more than a tick."""
         self.writer.put(schema.SEND, (intent.state, self.now(), intent.attempts, intent.id))
 
     def conclude(self, intent: Intent, event: Event, result: Result) -> None:
         """What became of a try at the secondary (or of an intent that waits). Written behind, in order."""
         self._move(intent, event)
-        intent.reason = result.reason
+        intent.reason = storable(result.reason)
         row = (
-            intent.state, self.now(), intent.due_at, result.reason, result.verdict, result.status,
-            intent.id,
+            intent.state, self.now(), intent.due_at, intent.attempts, intent.reason, result.verdict,
+            result.status, intent.id,
         )  # fmt: skip
-        self.writer.put(schema.CONCLUDE, row)
         if intent.state in CLOSED:
-            self._close_row(intent)
+            self.writer.put(schema.CONCLUDE_CLOSED, row, self._closing(intent))
+        else:
+            self.writer.put(schema.CONCLUDE, row)
 
     def learn(self, identity: Identity, source: str) -> None:
         """A new identity: in the same transaction as what else is written in this turn of the loop."""
@@ -208,6 +203,8 @@ class Journal:
 
     async def find_identity(self, kind: str, side: Side, value: str) -> Identity | None:
         """The identity whose value on `side` is this."""
+        if storable(value) != value:
+            return None  # no Unicode: nothing like it is stored
         column = "legacy_value" if side is Side.LEGACY else "new_value"
         sql = (
             f"SELECT kind, legacy_value, new_value FROM identities WHERE kind = ? AND {column} = ?"
@@ -215,16 +212,33 @@ class Journal:
         row = await self.writer.call(lambda db: db.execute(sql, (kind, value)).fetchone())
         return None if row is None else Identity(*row)
 
+    async def find_identities(self, wanted: Sequence[Identity]) -> list[Identity]:
+        """Every identity that has one of these values on either side: those that a new one may contradict."""
+        sql = (
+            "SELECT kind, legacy_value, new_value FROM identities"
+            " WHERE kind = ? AND (legacy_value = ? OR new_value = ?)"
+        )
+        keys = [(each.kind, storable(each.legacy), storable(each.new)) for each in wanted]
+
+        def find(connection: sqlite3.Connection) -> list[Identity]:
+            return [Identity(*row) for key in keys for row in connection.execute(sql, key)]
+
+        return await self.writer.call(find)
+
     async def load(self, intent: Intent) -> tuple[Request, Reply]:
-        """The exact request and the primary's reply from disk; raises Damaged."""
-        sql = "SELECT payload, digest, reply FROM intents WHERE id = ?"
-        row = await self.writer.call(lambda db: db.execute(sql, (intent.id,)).fetchone())
-        if row is None or row[0] is None or row[1] is None or row[2] is None:
+        """The exact request and the primary's reply from disk; raises Damaged, or StoreError."""
+        stored = await self._stored(intent.id)
+        if stored is None:
+            await self.writer.submit(schema.NOTHING, ())  # the outcome may still be on its way
+            stored = await self._stored(intent.id)
+        if stored is None:
             raise Damaged("the row or its payload is gone")
-        spool = None if intent.spool is None else str(self.directory / intent.spool)
-        if spool is not None and not Path(spool).exists():
-            raise Damaged("the spool file is gone")
-        return unpack_request(row[0], row[1], spool), unpack_reply(row[2])
+        payload, expected, reply = stored
+        if intent.spool is None:
+            return unpack_request(payload, expected, None), unpack_reply(reply)
+        spool = self.directory / intent.spool
+        request = await _in_thread(lambda: unpack_request(payload, expected, spool))
+        return request, unpack_reply(reply)
 
     async def owed(self) -> list[Intent]:
         """Every intent that is owed, in the primary's order: after `open`."""
@@ -242,6 +256,8 @@ class Journal:
     def sweep(self) -> None:
         """Once per tick: remove what has been closed for `done_hold_seconds`, try again what the disk refused."""
         self.writer.nudge()
+        self._tally.journal_errors += self.writer.dropped - self._dropped
+        self._dropped = self.writer.dropped
         now = self.now()
         if self._closed_counts:
             self._holding.append((now, self._closed, self._closed_counts))
@@ -268,23 +284,76 @@ class Journal:
         if is_owed != was_owed:
             self._tally.backlog_bytes += intent.bytes if is_owed else -intent.bytes
 
-    def _close_row(self, intent: Intent) -> None:
+    def _closing(self, intent: Intent) -> Callable[[], None] | None:
+        """Nothing is owed any more; what is left to do when that is durable."""
         intent.request = intent.reply = None
-        self.writer.put(schema.CLOSE, (intent.id,))
         self._closed.append(intent.id)
         self._closed_counts[intent.state] = self._closed_counts.get(intent.state, 0) + 1
-        if intent.spool is not None:
-            (self.directory / intent.spool).unlink(missing_ok=True)
+        if intent.spool is None:
+            return None
+        return partial(
+            _remove, self.directory / intent.spool
+        )  # before, a crash would miss the file
 
-    async def _sync(self, path: str) -> None:
-        def sync(_: sqlite3.Connection) -> None:
-            file = os.open(path, os.O_RDONLY)
-            try:
-                os.fdatasync(file)
-            finally:
-                os.close(file)
+    async def _stored(self, intent_id: int) -> tuple[bytes, bytes, bytes] | None:
+        """Payload, digest and reply; None while (or when) they are not all there."""
+        sql = (
+            "SELECT payload, digest, reply FROM intents WHERE id = ?"
+            " AND payload IS NOT NULL AND digest IS NOT NULL AND reply IS NOT NULL"
+        )
+        return await self.writer.call(lambda db: db.execute(sql, (intent_id,)).fetchone())
 
+    async def _sealed(self, packed: bytes, spool: str | None) -> bytes:
+        """The digest of a request whose spool file, if there is one, is now durable."""
+        if spool is None:
+            return seal(packed, None)
         try:
-            await self.writer.call(sync)
+            return await _in_thread(lambda: _sealed_file(packed, Path(spool)))
         except OSError as error:
-            raise StoreError(str(error)) from error
+            raise StoreError(f"{spool}: {error.strerror}") from error
+
+
+async def _in_thread(work: Callable[[], _Done]) -> _Done:
+    """Off the loop, and not on the writer's thread: a long file must not hold up the commits of others."""
+    return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def _lock(directory: Path) -> TextIO:
+    """The lock on a journal's directory, which is made where it is missing; raises Locked or StoreError."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / "spool").mkdir(mode=0o700, exist_ok=True)
+        opened = os.open(directory / "journal.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise StoreError(f"the journal's directory cannot be written: {error}") from error
+    lock = os.fdopen(opened, "r+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+    except BlockingIOError as error:
+        owner = lock.read().strip() or "unknown"
+        lock.close()
+        raise Locked(f"{directory}: another process (pid {owner}) has this journal") from error
+    except OSError as error:
+        with suppress(OSError):
+            lock.close()
+        raise StoreError(f"{directory / 'journal.lock'}: {error.strerror}") from error
+    return lock
+
+
+def _sealed_file(packed: bytes, spool: Path) -> bytes:
+    """Make a spool file and its name durable, and seal it with its request."""
+    for path in (spool, spool.parent):
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+    return seal(packed, spool)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # what is left is removed by the next start
+        path.unlink()

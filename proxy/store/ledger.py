@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.store import schema
-from proxy.store.recovery import version
-from proxy.store.writer import StoreError, Writer
+from proxy.store.writer import StoreError, Writer, storable
 from rules.compare import Verdict
 from rules.diff import Difference
 
@@ -48,13 +47,11 @@ class Ledger:
     async def open(cls, directory: Path, samples_max: int, clock: Callable[[], float]) -> "Ledger":
         """Open or create the ledger; raises StoreError."""
         writer = await Writer.open(directory / "ledger.db", schema.LEDGER, synchronous="NORMAL")
-        found = await writer.call(version)
-        if found != schema.VERSION:
+        try:
+            return cls(writer, samples_max, await writer.call(_next_id), clock)
+        except StoreError:
             await writer.close()
-            raise StoreError(
-                f"{writer.path}: format version {found}; this release knows {schema.VERSION}"
-            )
-        return cls(writer, samples_max, await writer.call(_next_id), clock)
+            raise
 
     def count(self, route: str, verdict: str) -> None:
         """One more verdict of a route, in this hour."""
@@ -71,10 +68,9 @@ class Ledger:
         )  # fmt: skip
         self.writer.put(schema.VERDICT, row)
         for each in sample.differences:
-            path = "/" + "/".join(each.path)
-            self.writer.put(
-                schema.DIFFERENCE, (identifier, path, each.kind, each.primary, each.secondary)
-            )
+            path = storable(_pointer(each.path))
+            values = storable(each.primary), storable(each.secondary)
+            self.writer.put(schema.DIFFERENCE, (identifier, path, each.kind, *values))
             self.writer.put(schema.GROUP, (sample.route, path, each.kind, now, now, identifier))
         if identifier % FORGET_EVERY == 0:
             self.writer.put(schema.FORGET_DIFFERENCES, (identifier - self._samples_max,))
@@ -87,6 +83,11 @@ class Ledger:
     async def close(self) -> None:
         """Commit what is queued."""
         await self.writer.close()
+
+
+def _pointer(path: tuple[str, ...]) -> str:
+    """A path as a JSON pointer (RFC 6901): a slash within a name is no step."""
+    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in path)
 
 
 def _next_id(connection: sqlite3.Connection) -> int:

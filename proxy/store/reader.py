@@ -77,11 +77,9 @@ def sample(directory: Path, identifier: int) -> Document | None:
             (identifier,),
         )
         found = dict(row)
-        return {
-            **found,
-            **json.loads(found.pop("evidence")),
-            "differences": [dict(d) for d in differences],
-        }
+        found |= json.loads(found.pop("evidence"))
+        found["differences"] = [dict(each) for each in differences]
+        return found
 
 
 @contextmanager
@@ -89,7 +87,8 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.exists():
         raise StoreError(f"{path}: no such file; has a sidecar run with this journal directory?")
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)) as connection:
+        uri = f"{path.resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=5.0)) as connection:
             connection.row_factory = sqlite3.Row
             yield connection
     except sqlite3.Error as error:

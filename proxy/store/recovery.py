@@ -9,13 +9,14 @@ import sqlite3
 from dataclasses import dataclass
 
 from proxy.store.intent import Intent
+from proxy.store.writer import transaction
 from rules.fate import CLOSED, OWED, RECOVERY, State, move
 from rules.message import Side
 
 _COLUMNS = (
-    "id, state, route, category, stage, primary_side, lanes, sequence, method, target, received_at,"
-    " due_at, attempts, reason, bytes, spool"
-)
+    "id", "state", "route", "category", "stage", "primary_side", "lanes", "sequence", "method",
+    "target", "received_at", "due_at", "attempts", "reason", "bytes", "spool",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,20 +32,18 @@ class Recovered:
     spools: frozenset[str]
 
 
-def version(connection: sqlite3.Connection) -> int:
-    """The format version of an open journal or ledger."""
-    (found,) = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
-    return int(found)
-
-
 def recover(connection: sqlite3.Connection) -> Recovered:
     """Bring every row to a state that a fresh process can go on from: one transaction."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         for state, event in RECOVERY.items():
             connection.execute(
                 "UPDATE intents SET state = ? WHERE state = ?", (move(state, event), state)
             )
+        # A try is written behind: the last one may have been made and not be recorded. Counting it
+        # is what makes a DELETE that finds nothing the second time `done`, not dead.
+        connection.execute(
+            "UPDATE intents SET attempts = 1 WHERE attempts = 0 AND state = ?", (State.S_PENDING,)
+        )
         closed = tuple(CLOSED)
         marks = ",".join("?" * len(closed))
         connection.execute(
@@ -53,10 +52,6 @@ def recover(connection: sqlite3.Connection) -> Recovered:
             closed,
         )
         connection.execute(f"DELETE FROM intents WHERE state IN ({marks})", closed)
-        connection.execute("COMMIT")
-    except sqlite3.Error:
-        connection.execute("ROLLBACK")
-        raise
     return _read(connection)
 
 
@@ -64,15 +59,14 @@ def owed(connection: sqlite3.Connection) -> list[Intent]:
     """Every owed intent, in the primary's order, without its payload."""
     marks = ",".join("?" * len(OWED))
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM intents WHERE state IN ({marks}) ORDER BY sequence",
+        f"SELECT {', '.join(_COLUMNS)} FROM intents WHERE state IN ({marks}) ORDER BY sequence, id",
         tuple(OWED),
     )
     return [_intent(row) for row in rows]
 
 
 def _intent(row: tuple[object, ...]) -> Intent:
-    keys = [name.strip() for name in _COLUMNS.split(",")]
-    values = dict(zip(keys, row, strict=True))
+    values = dict(zip(_COLUMNS, row, strict=True))
     values["primary"] = Side(str(values.pop("primary_side")))
     values["state"] = State(str(values["state"]))
     values["lanes"] = tuple(json.loads(str(values["lanes"])))

@@ -3,11 +3,13 @@
 Law: plain SQLite that others may read while the sidecar runs (docs/ledger.md describes it).
 """
 
-from proxy.store.writer import Statement
+from proxy.store.writer import Schema, Statement
 
 VERSION = 1
 
-JOURNAL = f"""
+JOURNAL = Schema(
+    VERSION,
+    f"""
 CREATE TABLE IF NOT EXISTS intents (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   state TEXT NOT NULL,
@@ -16,7 +18,7 @@ CREATE TABLE IF NOT EXISTS intents (
   stage TEXT NOT NULL,
   primary_side TEXT NOT NULL,
   lanes TEXT NOT NULL,            -- JSON array
-  sequence INTEGER NOT NULL,      -- the primary's order; 0 before its outcome is known
+  sequence INTEGER NOT NULL DEFAULT 0, -- the primary's order; 0 before its outcome is known
   method TEXT NOT NULL,
   target TEXT NOT NULL,
   received_at REAL NOT NULL,      -- Unix seconds
@@ -30,8 +32,8 @@ CREATE TABLE IF NOT EXISTS intents (
   bytes INTEGER NOT NULL,
   spool TEXT,                     -- file that holds the body, relative to the journal's directory
   payload BLOB,                   -- msgpack; NULL once nothing is owed
-  digest BLOB,                    -- xxh3_128 of payload (and of the spool file's bytes)
-  reply BLOB                      -- msgpack of the primary's reply
+  digest BLOB,                    -- xxh3_128 of payload and of the spool file's bytes
+  reply BLOB                      -- xxh3_128 and msgpack of the primary's reply
 );
 CREATE INDEX IF NOT EXISTS intents_by_state ON intents (state, sequence);
 CREATE TABLE IF NOT EXISTS identities (
@@ -48,36 +50,56 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 INSERT OR IGNORE INTO meta VALUES ('version', {VERSION});
 INSERT OR IGNORE INTO meta VALUES ('journal_id', lower(hex(randomblob(8))));
 INSERT OR IGNORE INTO meta VALUES ('redaction_key', randomblob(32));
-"""
+""",
+)
+
+_CLEARED = ", payload = NULL, digest = NULL, reply = NULL, spool = NULL"
+
+
+def _update(order: int, *columns: str, cleared: bool = False) -> Statement:
+    """Sets these columns of the intents whose ids are the rows' last values."""
+    also = _CLEARED if cleared else ""
+    one = ", ".join(f"{column} = ?" for column in columns)
+    many = ", ".join(f"{column} = v.column{n}" for n, column in enumerate(columns, 1))
+    found = f"FROM (VALUES {{rows}}) AS v WHERE intents.id = v.column{len(columns) + 1}"
+    return Statement(
+        order,
+        f"UPDATE intents SET {one}{also} WHERE id = ?",
+        f"UPDATE intents SET {many}{also} {found}",
+    )
+
+
+_BEGUN = (
+    "id, state, route, category, stage, primary_side, lanes, method, target,"
+    " received_at, changed_at, bytes, spool, payload, digest"
+)
+_SETTLED = ("state", "sequence", "changed_at", "reason", "primary_status", "reply")
+_CONCLUDED = ("state", "changed_at", "due_at", "attempts", "reason", "verdict", "secondary_status")
 
 BEGIN = Statement(
     0,
-    "INSERT INTO intents (id, state, route, category, stage, primary_side, lanes, sequence, method, target,"
-    " received_at, changed_at, bytes, spool, payload, digest)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
+    f"INSERT INTO intents ({_BEGUN}) VALUES ({', '.join('?' * 15)})",
+    f"INSERT INTO intents ({_BEGUN}) VALUES {{rows}}",
 )
-SETTLE = Statement(
-    1,
-    "UPDATE intents SET state = ?, sequence = ?, changed_at = ?, reason = ?, primary_status = ?, reply = ?"
-    " WHERE id = ?",
+SETTLE = _update(1, *_SETTLED)
+SETTLE_CLOSED = _update(2, *(name for name in _SETTLED if name != "reply"), cleared=True)
+SEND = _update(3, "state", "changed_at", "attempts")
+CONCLUDE = _update(4, *_CONCLUDED)
+CONCLUDE_CLOSED = _update(5, *_CONCLUDED, cleared=True)
+IDENTITY = Statement(6, "INSERT OR IGNORE INTO identities VALUES (?, ?, ?, ?, ?)")
+REMOVE = Statement(
+    7, "DELETE FROM intents WHERE id = ?", "DELETE FROM intents WHERE id IN (VALUES {rows})"
 )
-SEND = Statement(2, "UPDATE intents SET state = ?, changed_at = ?, attempts = ? WHERE id = ?")
-CONCLUDE = Statement(
-    3,
-    "UPDATE intents SET state = ?, changed_at = ?, due_at = ?, reason = ?, verdict = ?, secondary_status = ?"
-    " WHERE id = ?",
-)
-CLOSE = Statement(
-    4, "UPDATE intents SET payload = NULL, digest = NULL, reply = NULL, spool = NULL WHERE id = ?"
-)
-IDENTITY = Statement(4, "INSERT OR IGNORE INTO identities VALUES (?, ?, ?, ?, ?)")
-REMOVE = Statement(5, "DELETE FROM intents WHERE id = ?")
 REMOVED = Statement(
-    5,
+    8,
     "INSERT INTO totals VALUES (?, ?) ON CONFLICT (state) DO UPDATE SET removed = removed + excluded.removed",
 )
+NOTHING = Statement(9, "UPDATE meta SET value = value WHERE 0")
+"""Durable when all that was queued before it is."""
 
-LEDGER = f"""
+LEDGER = Schema(
+    VERSION,
+    f"""
 CREATE TABLE IF NOT EXISTS verdicts (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   at REAL NOT NULL,
@@ -119,7 +141,8 @@ CREATE TABLE IF NOT EXISTS counts (
 CREATE TABLE IF NOT EXISTS events (at REAL NOT NULL, event TEXT NOT NULL, details TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 INSERT OR IGNORE INTO meta VALUES ('version', {VERSION});
-"""
+""",
+)
 
 VERDICT = Statement(0, "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
 DIFFERENCE = Statement(1, "INSERT INTO differences VALUES (?, ?, ?, ?, ?)")

@@ -6,6 +6,7 @@ who keeps one owns it (the journal), who does not calls `discard`.
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from rules.message import Request
 
@@ -17,11 +18,12 @@ class TooLarge(ValueError):
 class Spool:
     """Collects one body: `memory()` while it is small, else the file at `path` (mode 0600) holds all of it."""
 
-    __slots__ = ("_file", "_limit", "_memory_max", "_pieces", "path", "size")
+    __slots__ = ("_closed", "_file", "_limit", "_memory_max", "_pieces", "path", "size")
 
     def __init__(self, path: Path, memory_max: int, limit: int) -> None:
         self.path = path
         self.size = 0
+        self._closed = False
         self._file = -1
         self._limit = limit
         self._memory_max = memory_max
@@ -51,13 +53,14 @@ class Spool:
 
     def close(self) -> None:
         """Close the file, which stays."""
-        if self.in_file:
+        if self.in_file and not self._closed:
+            self._closed = True
             os.close(self._file)
 
     def discard(self) -> None:
         """Close and remove the file, if there is one."""
         if self.in_file:
-            os.close(self._file)
+            self.close()
             self.path.unlink(missing_ok=True)
 
     def _flush(self) -> None:
@@ -71,6 +74,16 @@ def discard(request: Request) -> None:
     """Remove the spool file of a request that nobody needs any more."""
     if request.spool:
         Path(request.spool).unlink(missing_ok=True)
+
+
+def open_spool(request: Request) -> BinaryIO:
+    """The spooled body of a request, open; raises OSError when it is not there, or not all of it."""
+    assert request.spool is not None
+    file = Path(request.spool).open("rb")  # noqa: SIM115 - the caller closes it
+    if (size := os.fstat(file.fileno()).st_size) != request.body_bytes:
+        file.close()
+        raise OSError(f"the spool file has {size} bytes, not {request.body_bytes}")
+    return file
 
 
 def in_memory(request: Request) -> Request:

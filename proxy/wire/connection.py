@@ -5,8 +5,9 @@ the connection: what follows on it could be anybody's.
 """
 
 import asyncio
-from pathlib import Path
-from typing import Protocol, cast
+import math
+import os
+from typing import BinaryIO, Protocol, cast
 
 from proxy.wire.framing import BadFraming, Reader, is_reply_head, reader_for
 from rules.framing import ReplyHead, parse_reply
@@ -17,6 +18,12 @@ REPLY_HEAD_BYTES_MAX = 65536
 
 FILE_PIECE_BYTES = 262144
 """How much of a spool file is read and written at a time: uvloop's own largest read."""
+
+WRITE_BUFFER_BYTES = (16384, 65536)
+"""Unsent bytes at which a request goes on, and stops: uvloop's low mark, 16 bytes, runs the socket dry."""
+
+
+_COUNTED = frozenset((Framing.NONE, Framing.LENGTH))
 
 
 class Receiver(Protocol):
@@ -55,23 +62,26 @@ class Connection(asyncio.Protocol):
     """One connection to a backend; idle while it has no receiver."""
 
     __slots__ = (
-        "_buffer", "_flushed", "_head", "_method", "_pool", "_reader", "_receiver", "_request_ended",
-        "_started", "deadline", "idle_since", "transport",
+        "_buffer", "_eof", "_head", "_method", "_pool", "_reader", "_receiver", "_request_ended", "_room",
+        "_sent_at", "_started", "_unsent", "deadline", "idle_since", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: Keeper) -> None:
         self.transport: asyncio.Transport
-        self.deadline = 0.0
+        self.deadline = math.inf
         self.idle_since = 0.0
-        self._pool = pool
-        self._receiver: Receiver | None = None
-        self._method = ""
-        self._started = 0.0
-        self._buffer = b""
+        self._buffer = b""  # part of a head
+        self._eof = False
         self._head: ReplyHead | None = None
+        self._method = ""
+        self._pool = pool
         self._reader: Reader | None = None
+        self._receiver: Receiver | None = None
         self._request_ended = False
-        self._flushed: asyncio.Event | None = None
+        self._room: asyncio.Future[None] | None = None  # while the backend takes no more
+        self._sent_at = 0.0
+        self._started = 0.0
+        self._unsent = 0
 
     def start(self, receiver: Receiver, method: str, data: bytes, *, ended: bool) -> None:
         """Begin an exchange by writing `data`; `ended`: it is the whole request."""
@@ -80,28 +90,31 @@ class Connection(asyncio.Protocol):
         self._method = method
         self._request_ended = ended
         self._head = None
-        self._started = self._pool.now()
-        self.deadline = self._started + self._pool.first_byte_timeout_s
+        self._started = self._sent_at = self._pool.now()
+        self.deadline = self._started + self._pool.first_byte_timeout_s if ended else math.inf
         self.transport.write(data)
 
     def write(self, data: bytes, *, ended: bool) -> None:
-        """More of the request."""
+        """More of the request. Until it is whole, only a backend that does not take it can be late."""
         if self._receiver is None:
             return  # the reply came first, or the exchange failed
-        self._request_ended = ended
-        self.deadline = self._pool.now() + self._pool.first_byte_timeout_s
         if data:
             self.transport.write(data)
+        if ended:
+            self._request_ended = True
+            self._sent_at = self._pool.now()
+            if self._head is None:
+                self.deadline = self._sent_at + self._pool.first_byte_timeout_s
 
-    async def write_file(self, path: Path) -> None:
-        """The rest of the request from a file, as fast as the backend takes it."""
-        self._flushed = asyncio.Event()
-        self._flushed.set()
-        with path.open("rb") as file:
+    async def write_file(self, file: BinaryIO) -> None:
+        """The rest of the request from a file, as fast as the backend takes it; raises OSError."""
+        try:
             while self._receiver is not None and (piece := file.read(FILE_PIECE_BYTES)):
                 self.write(piece, ended=False)
-                await self._flushed.wait()
-        self._flushed = None
+                await (asyncio.sleep(0) if self._room is None else self._room)
+        except (asyncio.CancelledError, OSError):
+            self.abandon()  # half a request must not end as a whole one
+            raise
         self.write(b"", ended=True)
 
     def serves(self, receiver: Receiver) -> bool:
@@ -109,8 +122,9 @@ class Connection(asyncio.Protocol):
         return self._receiver is receiver
 
     def hand_over(self, receiver: Receiver) -> None:
-        """The rest of the reply goes to this receiver."""
+        """The rest of the reply goes to this receiver, for as long as it lasts."""
         self._receiver = receiver
+        self.deadline = math.inf
         self.flow(reading=True)
 
     def flow(self, *, reading: bool) -> None:
@@ -128,7 +142,13 @@ class Connection(asyncio.Protocol):
         self.transport.abort()
 
     def expire(self) -> None:
-        """The deadline has passed."""
+        """The deadline has passed; a backend that still takes the request is not late."""
+        if self._room is not None:
+            unsent = self.transport.get_write_buffer_size()
+            if unsent < self._unsent:
+                self._unsent = unsent
+                self.deadline = self._pool.now() + self._pool.first_byte_timeout_s
+                return
         self._fail(Cause.TIMEOUT, "no reply in time")
 
     def now(self) -> float:
@@ -140,14 +160,14 @@ class Connection(asyncio.Protocol):
         """Whether an exchange is under way."""
         return self._receiver is not None
 
-    # asyncio.Protocol
+    # asyncio.Protocol: its methods
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Part of asyncio.Protocol."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
+        low, high = WRITE_BUFFER_BYTES
+        self.transport.set_write_buffer_limits(high, low)
 
     def data_received(self, data: bytes) -> None:
-        """Part of asyncio.Protocol."""
         if self._receiver is None:
             self.transport.abort()  # nobody asked: the server is out of step
         elif self._head is None:
@@ -156,95 +176,120 @@ class Connection(asyncio.Protocol):
             self._take_body(data)
 
     def eof_received(self) -> bool:
-        """Part of asyncio.Protocol: False closes the transport."""
+        self._eof = True
+        self.transport.abort()  # a server that has stopped sending may have stopped reading
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Part of asyncio.Protocol."""
+        if error is not None and self._receiver is not None and not self._eof:
+            self._take_last_words()
         self._pool.forget(self)
-        if self._flushed is not None:
-            self._flushed.set()
+        self._set_room()
         receiver, self._receiver = self._receiver, None
         if receiver is None:
             return
-        if self._head is not None and self._head.framing is Framing.CLOSE and error is None:
+        if self._eof and self._head is not None and self._head.framing is Framing.CLOSE:
             receiver.data(b"", True)
         else:
             detail = "the connection ended before the reply did"
             receiver.failed(self._failure(Cause.RESET, str(error or detail)))
 
     def pause_writing(self) -> None:
-        """Part of asyncio.Protocol."""
-        if self._flushed is not None:
-            self._flushed.clear()
-        elif self._receiver is not None:
+        self._room = asyncio.get_running_loop().create_future()
+        self._unsent = self.transport.get_write_buffer_size()
+        if self._head is None:
+            self.deadline = self._pool.now() + self._pool.first_byte_timeout_s
+        if self._receiver is not None:
             self._receiver.writable(False)
 
     def resume_writing(self) -> None:
-        """Part of asyncio.Protocol."""
-        if self._flushed is not None:
-            self._flushed.set()
-        elif self._receiver is not None:
-            self._receiver.writable(True)
+        self._set_room()
+        if self._receiver is None:
+            return
+        if self._head is None:
+            late = self._pool.now() + self._pool.first_byte_timeout_s
+            self.deadline = late if self._request_ended else math.inf
+        self._receiver.writable(True)
+
+    def _set_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
 
     # the reply
 
     def _take_head(self, data: bytes) -> None:
-        end = data.find(b"\r\n\r\n") + 4
-        if end < 4:
-            self._buffer = data
-            if len(data) > REPLY_HEAD_BYTES_MAX:
-                self._fail(Cause.BROKEN_REPLY, "the reply's head is too long")
-            return
-        self._buffer = b""
-        raw, rest = data[:end], data[end:]
-        head = parse_reply(raw, self._method)
-        if head is None or head.status == 101 or not is_reply_head(raw):
-            self._fail(Cause.BROKEN_REPLY, "the reply's head is malformed")
-        elif head.status < 200:
-            if rest:
-                self._take_head(rest)
-        else:
-            self._head = head
-            self._reader = reader_for(head.framing, head.length)
-            self._begin_body(head, rest)
+        while (end := data.find(b"\r\n\r\n") + 4) >= 4:
+            raw, data = data[:end], data[end:]
+            head = parse_reply(raw, self._method) if end <= REPLY_HEAD_BYTES_MAX else None
+            if head is None or head.status == 101 or not is_reply_head(raw):
+                self._fail(Cause.BROKEN_REPLY, "the reply's head is malformed or too long")
+                return
+            if head.status >= 200:
+                self._buffer = b""
+                self._begin_body(head, data)
+                return
+        self._buffer = data
+        if len(data) > REPLY_HEAD_BYTES_MAX or not b"HTTP/1.".startswith(data[:7]):
+            self._fail(Cause.BROKEN_REPLY, "the reply's head is malformed or too long")
 
     def _begin_body(self, head: ReplyHead, data: bytes) -> None:
-        assert self._reader is not None
-        assert self._receiver is not None
-        self.deadline = self._started + self._pool.total_timeout_s
-        try:
-            end = self._reader.take(data, 0)
-        except BadFraming as error:
-            self._fail(Cause.BROKEN_REPLY, str(error))
-            return
-        ended = self._reader.done
+        self._head = head
         receiver = self._receiver
-        if ended:
-            self._finish(clean=end == len(data))
-        receiver.reply(head, data if end == len(data) else data[:end], ended)
+        assert receiver is not None
+        self.deadline = self._sent_at + self._pool.total_timeout_s
+        if head.framing in _COUNTED and len(data) == head.length:
+            self._finish(clean=True)
+            receiver.reply(head, data, True)
+            return
+        self._reader = reader_for(head.framing, head.length)
+        taken = self._take(data)
+        if taken is not None:
+            receiver.reply(head, taken, self._reader.done)
 
     def _take_body(self, data: bytes) -> None:
+        receiver, reader = self._receiver, self._reader
+        assert receiver is not None
+        assert reader is not None
+        taken = self._take(data)
+        if taken is not None:
+            receiver.data(taken, reader.done)
+
+    def _take(self, data: bytes) -> bytes | None:
+        """What of `data` belongs to the body, or None after a failure."""
         assert self._reader is not None
-        assert self._receiver is not None
         try:
-            end = self._reader.take(data, 0)
+            end = self._reader.take(data)
         except BadFraming as error:
             self._fail(Cause.BROKEN_REPLY, str(error))
-            return
-        ended = self._reader.done
-        receiver = self._receiver
-        if ended:
+            return None
+        if self._reader.done:
             self._finish(clean=end == len(data))
-        receiver.data(data if end == len(data) else data[:end], ended)
+        return data if end == len(data) else data[:end]
+
+    def _take_last_words(self) -> None:
+        """A server that refuses a long request may reset; uvloop stops reading when a write fails."""
+        self._request_ended = False  # in no case is the connection of use again
+        descriptor = self.transport.get_extra_info("socket").fileno()
+        try:
+            while self._receiver is not None and (rest := os.read(descriptor, FILE_PIECE_BYTES)):
+                self.data_received(rest)
+        except OSError:
+            return
 
     def _finish(self, *, clean: bool) -> None:
+        """The reply is complete: keep the connection if nobody can be in doubt about what comes next."""
         assert self._head is not None
         self._receiver = None
-        if clean and self._request_ended and self._head.keep_alive:
+        if (
+            clean
+            and self._request_ended
+            and self._head.keep_alive
+            and not self.transport.get_write_buffer_size()
+        ):
             self._pool.give_back(self)
         else:
-            self.transport.close()
+            self.transport.abort()
 
     def _fail(self, cause: Cause, detail: str) -> None:
         receiver, self._receiver = self._receiver, None

@@ -6,23 +6,26 @@ that is malformed, too slow or too large is answered here and goes no further.
 
 import asyncio
 import math
+import socket
+import struct
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from proxy.control.settings import Listen
 from proxy.wire.framing import BadFraming, ChunkedReader, Reader, reader_for, second_opinion
-from rules.framing import Refusal, RequestHead, parse_request, without
+from rules.framing import Refusal, RequestHead, parse_request, refuse_fragment, with_line, without
 from rules.message import Framing
 from rules.problem import problem
 
 LINGER_S = 2.0
-"""How long a connection stays open for a client that is still sending when its reply is complete:
-closing at once would reset the connection and destroy the reply on its way (RFC 9112 9.6)."""
+"""How long a connection stays half open for a client that may still be sending when its reply is complete:
+closing at once would destroy the reply (RFC 9112 9.6). Also how often a slow reader is looked at."""
+
+WRITE_BUFFER_BYTES = (16384, 65536)
+"""Unsent bytes at which a reply goes on, and stops: uvloop's low mark, 16 bytes, runs the socket dry."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_FIRST_BYTES = frozenset(
-    b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-)
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 seconds: close sends RST
 
 
 class Sink(Protocol):
@@ -52,10 +55,12 @@ class Clients:
         self.requests = 0
         self.refused = 0
         self.draining = False
-        self.now = asyncio.get_running_loop().time
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
         self.idle_timeout_s = listen.idle_timeout_ms / 1000
         self.head_timeout_s = listen.head_timeout_ms / 1000
         self.body_timeout_s = listen.body_timeout_ms / 1000
+        self.linger_s = min(LINGER_S, self.idle_timeout_s)
 
     def connect(self) -> "Downstream":
         """A protocol for a connection that was just accepted."""
@@ -83,20 +88,27 @@ class Downstream(asyncio.Protocol):
     """A client's connection: waiting for a head, taking a body, or waiting for the reply's end."""
 
     __slots__ = (
-        "_buffer", "_clients", "_close", "_decoder", "_paused", "_reader", "_replying", "_sink", "deadline", "transport",
+        "_blocked", "_buffer", "_clients", "_close", "_decoder", "_eof", "_head", "_heading", "_moved_at",
+        "_paused", "_reader", "_replying", "_sink", "_unsent", "deadline", "transport",
     )  # fmt: skip
 
     def __init__(self, clients: Clients) -> None:
         self.transport: asyncio.Transport
         self.deadline = math.inf
-        self._buffer = b""
+        self._blocked = False  # the client does not take its reply
+        self._buffer = b""  # part of a head, or pipelined requests
         self._clients = clients
-        self._close = False
-        self._paused = False
+        self._close = False  # no request after this one
         self._decoder: ChunkedReader | None = None  # for a client that knows no chunks
-        self._reader: Reader | None = None
+        self._eof = False
+        self._head: RequestHead | None = None
+        self._heading = False  # a head has begun to arrive
+        self._moved_at = 0.0
+        self._paused = False  # nothing is read from the socket
+        self._reader: Reader | None = None  # while the body is not complete
         self._replying = False
-        self._sink: Sink | None = None
+        self._sink: Sink | None = None  # while a request is open
+        self._unsent = 0
 
     # for the door and its sinks
 
@@ -104,240 +116,285 @@ class Downstream(asyncio.Protocol):
         """Begin the reply with its head and the first of its body."""
         if self._sink is None:
             return
+        assert self._head is not None
         self._replying = True
-        if framing is Framing.CLOSE:
+        if framing is Framing.CLOSE or (ended and self._reader is not None):
             self._close = True
-        if framing is not Framing.CHUNKED:
-            self._decoder = None
-        elif self._decoder is not None:
+        if framing is Framing.CHUNKED and self._head.minor == 0:
             head = without(head, (b"transfer-encoding", b"trailer"))
-            self._decoder.take(body, 0)
+            self._decoder = ChunkedReader(decode=True)
+            self._decoder.take(body)
             body = self._decoder.payload
         if self._close:
-            head = head[:-2] + b"Connection: close\r\n\r\n"
+            head = with_line(head, b"Connection: close")
         self.transport.write(head + body)
         if ended:
             self._end()
+        elif self._blocked:
+            self._sink.writable(False)
 
     def more(self, data: bytes, *, ended: bool) -> None:
         """More of the reply's body."""
         if self._sink is None:
             return
         if self._decoder is not None:
-            self._decoder.take(data, 0)
+            self._decoder.take(data)
             data = self._decoder.payload
         if data:
             self.transport.write(data)
         if ended:
             self._end()
+        elif self._blocked:
+            self._sink.writable(
+                False
+            )  # again: a sink that has just begun to stream missed the first
 
     def refuse(self, refusal: Refusal, **members: str) -> None:
-        """Answer with a problem document instead of a backend's reply."""
-        if self.transport.is_closing():
-            return
-        if self._replying:
-            self.cut()
-            return
-        self._clients.refused += 1
-        self._close = self._close or not self._request_ended
-        self.transport.write(problem(refusal.status, refusal.detail, close=self._close, **members))
-        self._end()
+        """Answer with a problem document instead of a backend's reply; a reply that has begun is cut."""
+        if self._sink is not None:
+            self._refuse(refusal, **members)
 
     def pause(self) -> None:
         """Take no more of the request's body for now: time spent so is not the client's."""
-        if not self._paused and not self.transport.is_closing():
-            self._paused = True
+        if self._reader is not None:
             self.deadline = math.inf
-            self.transport.pause_reading()
+            self._stop_reading()
 
     def resume(self) -> None:
         """Take the request's body again."""
-        if self._paused and not self.transport.is_closing():
-            self._paused = False
-            if not self._request_ended:
-                self.deadline = self._clients.now() + self._clients.body_timeout_s
-            self.transport.resume_reading()
+        if self._reader is not None:
+            self.deadline = self._clients.now() + self._clients.body_timeout_s
+            self._start_reading()
 
     def cut(self) -> None:
-        """The reply cannot be completed: end the connection so that the client sees it."""
+        """The reply cannot be completed: reset the connection, which cannot be taken for an end."""
         self._sink = None
+        if not self.transport.is_closing():
+            peer = self.transport.get_extra_info("socket")
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
-    # asyncio.Protocol
+    # asyncio.Protocol: its methods
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Part of asyncio.Protocol."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
         clients = self._clients
         if len(clients.open) >= clients.listen.connections_max:
+            clients.refused += 1
             self.transport.write(problem(503, "too many connections", close=True))
             transport.close()
             return
         clients.open.add(self)
+        low, high = WRITE_BUFFER_BYTES
+        self.transport.set_write_buffer_limits(high, low)
         self.deadline = clients.now() + clients.idle_timeout_s
 
     def data_received(self, data: bytes) -> None:
-        """Part of asyncio.Protocol."""
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
         while data:
-            if self._sink is not None and self._request_ended:
+            if self._reader is not None:
+                data = self._take_body(data)
+            elif self._sink is None and (self._close or not self._blocked):
+                data = self._take_head(data)
+            else:
                 self._buffer = data  # pipelined: it waits for its turn
-                self.pause()
+                self._stop_reading()
                 return
-            data = self._take_head(data) if self._sink is None else self._take_body(data)
 
     def eof_received(self) -> bool:
-        """Part of asyncio.Protocol: a client may close its half and still wait for the reply."""
-        waiting = self._sink is not None and self._request_ended
+        """A client may close its half and still wait for the reply."""
+        self._eof = True
         self._close = True
-        return waiting
+        return self._sink is not None and self._reader is None
 
-    def connection_lost(self, error: Exception | None) -> None:
-        """Part of asyncio.Protocol."""
+    def connection_lost(self, _error: Exception | None) -> None:
         self._clients.open.discard(self)
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.gone()
 
     def pause_writing(self) -> None:
-        """Part of asyncio.Protocol."""
+        self._blocked = True
+        if self._reader is None:
+            self._watch()
         if self._sink is not None:
             self._sink.writable(False)
 
     def resume_writing(self) -> None:
-        """Part of asyncio.Protocol."""
+        self._blocked = False
         if self._sink is not None:
+            if self._reader is None:
+                self.deadline = math.inf
             self._sink.writable(True)
+        elif self._buffer:
+            self._clients.loop.call_soon(self._next)
 
     # deadlines
 
     def expire(self) -> None:
-        """The deadline has passed: a head or a body that stopped arriving, or an idle connection."""
-        if self._sink is not None:
-            sink = self._sink
-            self.refuse(Refusal(408, "the request's body stopped arriving"))
+        """The deadline has passed: something stopped arriving, or the client stopped reading."""
+        unsent, now = self.transport.get_write_buffer_size(), self._clients.now()
+        if unsent != self._unsent:
+            self._unsent, self._moved_at = unsent, now
+        sink = self._sink
+        if unsent and now < self._moved_at + self._clients.idle_timeout_s:
+            self.deadline = now + self._clients.linger_s
+        elif sink is not None and self._reader is not None:
+            self._refuse(Refusal(408, "the request's body stopped arriving"))
             sink.gone()
-        elif self._buffer and not self._close:
+        elif sink is None and self._buffer and not self._close:
             self._bad(Refusal(408, "the request's head stopped arriving"))
         else:
             self.transport.abort()
 
     def close_when_idle(self) -> None:
-        """Take no further request."""
-        self._close = True
-        if self._sink is None:
+        """Take no further request; one whose head has begun to arrive is still served."""
+        if self._sink is not None:
+            self._close = True
+        elif not self._close and not self._buffer:
+            self._close = True
             self.transport.close()
 
-    # the request
+    def _watch(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        self._moved_at = self._clients.now()
+        self.deadline = self._moved_at + self._clients.linger_s
 
-    @property
-    def _request_ended(self) -> bool:
-        return self._reader is None
+    # the request
 
     def _take_head(self, data: bytes) -> bytes:
         if self._close:
             return b""  # lingering: the client is told already
-        if data.startswith(b"\r\n"):  # RFC 9112 2.2: an empty line before the request line
-            return data[2:]
+        if not self._heading and data.startswith(b"\r"):
+            if data == b"\r":
+                self._buffer = data
+                return b""
+            self._heading = True  # RFC 9112 2.2: one empty line before the request line
+            self.deadline = self._clients.now() + self._clients.head_timeout_s
+            return data.removeprefix(b"\r\n")
         end = data.find(b"\r\n\r\n") + 4
-        listen = self._clients.listen
-        if end < 4 or end > listen.head_bytes_max:
-            return self._wait_for_head(data, listen.head_bytes_max)
+        head_bytes_max = self._clients.listen.head_bytes_max
+        if end < 4 or end > head_bytes_max:
+            return self._wait_for_head(data, head_bytes_max)
         raw = data[:end]
         head = parse_request(raw)
-        if isinstance(head, RequestHead):
-            head = second_opinion(raw) or head
         if isinstance(head, Refusal):
-            self._bad(head)
-            return b""
-        self._open(head)
-        return self._begin(head, data[end:])
+            return self._bad(head)
+        refusal = second_opinion(raw)
+        return self._begin(head, data[end:]) if refusal is None else self._bad(refusal)
 
     def _wait_for_head(self, data: bytes, bytes_max: int) -> bytes:
-        bare = data.find(b"\n")
-        if len(data) > bytes_max:
-            line = data.find(b"\r\n")
-            self._bad(
-                Refusal(414 if not 0 <= line < bytes_max else 431, "the request head is too long")
-            )
-        elif data[0] not in _FIRST_BYTES or bare == 0 or (bare > 0 and data[bare - 1] != 13):
-            self._bad(Refusal(400, "the request head is malformed"))
-        else:
-            self.deadline = min(self.deadline, self._clients.now() + self._clients.head_timeout_s)
-            self._buffer = data
+        refusal = refuse_fragment(data, bytes_max)
+        if refusal is not None:
+            return self._bad(refusal)
+        if not self._heading:
+            self._heading = True
+            self.deadline = self._clients.now() + self._clients.head_timeout_s
+        self._buffer = data
         return b""
 
-    def _open(self, head: RequestHead) -> None:
-        self._clients.requests += 1
-        self._close = not head.keep_alive or self._clients.draining
-        self._decoder = ChunkedReader(decode=True) if head.minor == 0 else None
-        self._reader = (
-            reader_for(head.framing, head.length) if head.framing is not Framing.NONE else None
-        )
-
     def _begin(self, head: RequestHead, data: bytes) -> bytes:
-        sink = self._clients.door(self, head)
+        clients = self._clients
+        clients.requests += 1
+        self._head = head
+        self._heading = False
+        self._close = not head.keep_alive or clients.draining
+        if head.framing is not Framing.NONE:
+            self._reader = reader_for(head.framing, head.length)
+        sink = clients.door(self, head)
         if isinstance(sink, Refusal):
-            self.refuse(sink)
+            self._refuse(sink)
             return b"" if self._close else data
         self._sink = sink
         if self._reader is None:
             self.deadline = math.inf
             sink.data(b"", True)
             return data
-        self.deadline = self._clients.now() + self._clients.body_timeout_s
         if head.expects_continue and not data:
             self.transport.write(CONTINUE)
         return self._take_body(data, first=True)
 
     def _take_body(self, data: bytes, *, first: bool = False) -> bytes:
-        assert self._reader is not None
-        sink = self._sink
+        sink, reader = self._sink, self._reader
         assert sink is not None
+        assert reader is not None
         try:
-            end = self._reader.take(data, 0)
+            end = reader.take(data)
         except BadFraming as error:
-            self.refuse(Refusal(400, str(error)))
+            self._refuse(Refusal(400, str(error)))
             sink.gone()
             return b""
-        ended = self._reader.done
-        if ended:
+        if reader.done:
             self._reader = None
             self.deadline = math.inf
+            if self._blocked:
+                self._watch()
         else:
             self.deadline = self._clients.now() + self._clients.body_timeout_s
-        if end or ended or first:
-            sink.data(data if end == len(data) else data[:end], ended)
+        if end or reader.done or first:
+            sink.data(data if end == len(data) else data[:end], reader.done)
         return data[end:]
 
-    def _bad(self, refusal: Refusal) -> None:
-        self._buffer = b""
-        self._reader = None
-        self._close = True
-        self.refuse(refusal)
+    # the end
 
-    # the end of a reply
+    def _bad(self, refusal: Refusal) -> bytes:
+        self._head = None
+        self._close = True
+        self._refuse(refusal)
+        return b""
+
+    def _refuse(self, refusal: Refusal, **members: str) -> None:
+        if self._replying:
+            self.cut()
+        if self.transport.is_closing():
+            return
+        self._clients.refused += 1
+        self._close = self._close or self._reader is not None
+        reply = problem(refusal.status, refusal.detail, close=self._close, **members)
+        if self._head is not None and self._head.method == "HEAD":
+            reply = reply[: reply.index(b"\r\n\r\n") + 4]
+        self.transport.write(reply)
+        self._end()
 
     def _end(self) -> None:
         self._sink = None
         self._replying = False
-        if not self._request_ended:
-            self._linger()
-        elif self._close:
-            self.transport.close()
+        self._decoder = None
+        if self._close or self._reader is not None:
+            self._leave()
+            return
+        self.deadline = self._clients.now() + self._clients.idle_timeout_s
+        if self._buffer:
+            self._clients.loop.call_soon(self._next)
         else:
-            clients = self._clients
-            self.deadline = clients.now() + clients.idle_timeout_s
-            self.resume()
-            if self._buffer:
-                asyncio.get_running_loop().call_soon(self.data_received, b"")
+            self._start_reading()
 
-    def _linger(self) -> None:
+    def _next(self) -> None:
+        if self._sink is None and not self.transport.is_closing():
+            self._start_reading()
+            self.data_received(b"")
+
+    def _leave(self) -> None:
+        """Close as soon as the client has its reply; wait for it where it may still be sending."""
+        said_so = self._eof or (self._head is not None and not self._head.keep_alive)
+        quiet = said_so and self._reader is None and not self._buffer
         self._close = True
         self._reader = None
-        self.resume()
-        self.deadline = self._clients.now() + LINGER_S
-        if self.transport.can_write_eof():
+        self._buffer = b""
+        self._watch()
+        if quiet:
+            self.transport.close()
+        else:
+            self._start_reading()
             self.transport.write_eof()
+
+    def _stop_reading(self) -> None:
+        self._paused = True
+        self.transport.pause_reading()
+
+    def _start_reading(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()

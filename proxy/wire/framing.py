@@ -4,9 +4,11 @@ A reader takes what belongs to the body and leaves the rest. It never changes a 
 means that the end cannot be found without guessing.
 """
 
+from collections.abc import Callable
+
 import httptools
 
-from rules.framing import Refusal, is_trailer, parse_chunk_line
+from rules.framing import Refusal, is_trailer, parse_chunk_line, skip_chunks
 from rules.message import Framing
 
 CHUNK_LINE_BYTES_MAX = 1024
@@ -29,12 +31,12 @@ class LengthReader:
         self.left = length
         self.done = length == 0
 
-    def take(self, data: bytes, at: int) -> int:
-        """The index in `data` after what belongs to the body."""
-        step = min(self.left, len(data) - at)
+    def take(self, data: bytes) -> int:
+        """How much of `data` belongs to the body."""
+        step = min(self.left, len(data))
         self.left -= step
         self.done = self.left == 0
-        return at + step
+        return step
 
 
 class CloseReader:
@@ -45,7 +47,7 @@ class CloseReader:
     def __init__(self) -> None:
         self.done = False
 
-    def take(self, data: bytes, at: int) -> int:
+    def take(self, data: bytes) -> int:
         """All of it."""
         return len(data)
 
@@ -61,12 +63,13 @@ class ChunkedReader:
         self._decode = decode
         self._left = 0
         self._line = b""
-        self._next = self._size_line
+        self._next: Callable[[bytes], None] | None = None  # None: a size line comes
         self._trailer_bytes = 0
 
-    def take(self, data: bytes, at: int) -> int:
-        """The index in `data` after what belongs to the body; raises BadFraming."""
+    def take(self, data: bytes) -> int:
+        """How much of `data` belongs to the body; raises BadFraming."""
         pieces: list[bytes] = []
+        at = 0
         while at < len(data) and not self.done:
             if self._left:
                 step = min(self._left, len(data) - at)
@@ -74,20 +77,27 @@ class ChunkedReader:
                     pieces.append(data[at : at + step])
                 self._left -= step
                 at += step
+            elif self._next is None and not self._line and not self._decode:
+                at = self._take_line(data, skip_chunks(data, at))
             else:
                 at = self._take_line(data, at)
-        self.payload = b"".join(pieces)
+        if self._decode:
+            self.payload = b"".join(pieces)
         return at
 
     def _take_line(self, data: bytes, at: int) -> int:
-        end = data.find(b"\n", at) + 1
-        self._line += data[at:end] if end else data[at:]
-        if len(self._line) > CHUNK_LINE_BYTES_MAX:
-            raise BadFraming("a chunk line is too long")
+        end = data.find(b"\n", at, at + CHUNK_LINE_BYTES_MAX) + 1
+        line = self._line + data[at : end or at + CHUNK_LINE_BYTES_MAX]
+        if len(line) + (not end) > CHUNK_LINE_BYTES_MAX:
+            raise BadFraming("a chunk line or trailer line is too long")
         if not end:
+            self._line = line
             return len(data)
-        line, self._line = self._line, b""
-        self._next(line)
+        self._line = b""
+        if self._next is None:
+            self._size_line(line)
+        else:
+            self._next(line)
         return end
 
     def _size_line(self, line: bytes) -> None:
@@ -100,7 +110,7 @@ class ChunkedReader:
     def _end_line(self, line: bytes) -> None:
         if line != b"\r\n":
             raise BadFraming("a chunk is longer than its size says")
-        self._next = self._size_line
+        self._next = None
 
     def _trailer_line(self, line: bytes) -> None:
         self._trailer_bytes += len(line)

@@ -6,12 +6,12 @@ the others grow old and are closed before the server closes them.
 """
 
 import asyncio
-import math
 import socket
 from collections import deque
-from pathlib import Path
+from contextlib import suppress
 
 from proxy.control.settings import Backend
+from proxy.wire.body import open_spool
 from proxy.wire.connection import Connection, Receiver
 from rules.framing import ReplyHead
 from rules.message import Cause, Failure, Outcome, Reply, Request
@@ -66,7 +66,6 @@ class Exchange:
         elif self._size > self._limit:
             if self._hold and not ended:
                 self.connection.flow(reading=False)
-                self.connection.deadline = math.inf
             self._resolve(truncated=not ended)
 
     def failed(self, failure: Failure) -> None:
@@ -111,7 +110,7 @@ class Pool:
         self.now = self._loop.time
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
-        self._connecting = 0
+        self._places = 0  # taken: by open connections, and by those who are to open one
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
 
     def __repr__(self) -> str:
@@ -126,19 +125,33 @@ class Pool:
     async def begin(
         self, request: Request, head: bytes, limit: int, *, hold: bool = False
     ) -> Exchange | Failure:
-        """Send a whole request under `head`; the exchange under way, or why no byte could be sent."""
+        """Send a whole request under `head`; the exchange under way, or why it could not be sent."""
+        if request.spool is not None:
+            return await self._begin_spooled(request, head, limit, hold=hold)
         connection = self.idle() or await self.connect()
         if isinstance(connection, Failure):
             return connection
         exchange = Exchange(connection, limit, hold=hold)
-        try:
-            connection.start(exchange, request.method, head + request.body, ended=not request.spool)
-            if request.spool:
-                await connection.write_file(Path(request.spool))
-        except (asyncio.CancelledError, OSError):
-            connection.abandon()
-            raise
+        connection.start(exchange, request.method, head + request.body, ended=True)
         return exchange
+
+    async def _begin_spooled(
+        self, request: Request, head: bytes, limit: int, *, hold: bool
+    ) -> Exchange | Failure:
+        sent = False
+        try:
+            with open_spool(request) as file:
+                connection = self.idle() or await self.connect()
+                if isinstance(connection, Failure):
+                    return connection
+                exchange = Exchange(connection, limit, hold=hold)
+                sent = True
+                connection.start(exchange, request.method, head, ended=False)
+                await connection.write_file(file)
+                return exchange
+        except OSError as error:
+            detail = f"the spool file cannot be read: {error}"
+            return Failure(cause=Cause.RESET, sent=sent, detail=detail)
 
     def idle(self) -> Connection | None:
         """A free open connection, if there is one now."""
@@ -149,42 +162,69 @@ class Pool:
         return None
 
     async def connect(self) -> Connection | Failure:
-        """A free connection, new or given back by another; waits at most `pool_timeout_ms`."""
+        """A free connection, new or given back by another; waits at most `pool_timeout_ms` for it."""
         started = self.now()
         deadline = started + self._backend.pool_timeout_ms / 1000
-        while len(self._open) + self._connecting >= self._backend.connections_max:
-            waiter: asyncio.Future[Connection | None] = self._loop.create_future()
-            self._waiting.append(waiter)
-            await asyncio.wait((waiter,), timeout=deadline - self.now())
-            if not waiter.done():
-                self._waiting.remove(waiter)
+        again = False
+        while self._places >= self._backend.connections_max:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    connection = await self._wait(first=again)
+            except TimeoutError:
                 return _not_sent(Cause.POOL_FULL, "no connection became free", self.now() - started)
-            connection = waiter.result()
-            if connection is not None and not connection.transport.is_closing():
+            if connection is None:
+                return await self._connect()  # a place became free, and is ours
+            if not connection.transport.is_closing():
                 return connection
-        return await self._connect(started)
+            again = True  # it died on its way here: the next one is ours
+        self._places += 1
+        return await self._connect()
 
-    async def _connect(self, started: float) -> Connection | Failure:
-        self._connecting += 1
+    async def _wait(self, *, first: bool) -> Connection | None:
+        waiter: asyncio.Future[Connection | None] = self._loop.create_future()
+        if first:
+            self._waiting.appendleft(waiter)
+        else:
+            self._waiting.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled():
+                with suppress(ValueError):  # not there any more if it has been passed over
+                    self._waiting.remove(waiter)
+            else:  # served and cancelled in the same moment
+                self._pass_on(waiter.result())
+            raise
+
+    def _pass_on(self, connection: Connection | None) -> None:
+        if connection is None:
+            self._free_place()
+        elif not connection.transport.is_closing():
+            self.give_back(connection)
+
+    async def _connect(self) -> Connection | Failure:
+        """Open a connection in a place that is taken already; after a failure the place is free."""
+        started = self.now()
+        made: Connection | None = None
         try:
             async with asyncio.timeout(self._backend.connect_timeout_ms / 1000):
-                _, connection = await self._loop.create_connection(
+                _, made = await self._loop.create_connection(
                     lambda: Connection(self), self._backend.host, self._backend.port
                 )
         except TimeoutError:
-            return self._failed(Cause.CONNECT_TIMEOUT, "connect timed out", started)
-        except socket.gaierror as error:
-            return self._failed(Cause.NAME, str(error), started)
+            return _not_sent(Cause.CONNECT_TIMEOUT, "connect timed out", self.now() - started)
+        except (socket.gaierror, UnicodeError) as error:
+            return _not_sent(Cause.NAME, str(error), self.now() - started)
         except OSError as error:
-            return self._failed(Cause.REFUSED, str(error), started)
+            return _not_sent(Cause.REFUSED, str(error), self.now() - started)
         finally:
-            self._connecting -= 1
-        self._open.add(connection)
-        return connection
-
-    def _failed(self, cause: Cause, detail: str, started: float) -> Failure:
-        self._wake(None)  # there is room again for somebody else's try
-        return _not_sent(cause, detail, self.now() - started)
+            if made is None:
+                self._free_place()
+        if made.transport.is_closing():
+            self._free_place()
+            return _not_sent(Cause.REFUSED, "it was closed at once", self.now() - started)
+        self._open.add(made)
+        return made
 
     def give_back(self, connection: Connection) -> None:
         """Part of Keeper: the longest waiting gets it, else it is idle."""
@@ -194,10 +234,16 @@ class Pool:
 
     def forget(self, connection: Connection) -> None:
         """Part of Keeper."""
-        self._open.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
-        self._wake(None)
+        if connection in self._open:
+            self._open.remove(connection)
+            if connection in self._idle:
+                self._idle.remove(connection)
+            self._free_place()
+
+    def _free_place(self) -> None:
+        """The longest waiting gets the place, to open a connection of its own."""
+        if not self._wake(None):
+            self._places -= 1
 
     def _wake(self, connection: Connection | None) -> bool:
         while self._waiting:
@@ -219,8 +265,11 @@ class Pool:
             connection.transport.close()
 
     async def is_reachable(self) -> bool:
-        """Whether the backend takes a connection now (it is kept for the next request)."""
-        connection = self.idle() or await self.connect()
+        """Whether the backend takes connections: one is idle, all are in use, or another one opens."""
+        full = len(self._open) >= self._backend.connections_max
+        if full or any(not idle.transport.is_closing() for idle in self._idle):
+            return True
+        connection = await self.connect()
         if isinstance(connection, Failure):
             return False
         self.give_back(connection)

@@ -99,7 +99,10 @@ def test_a_status_that_differs_is_a_mismatch_and_bodies_are_left_alone() -> None
 def test_half_a_body_is_not_compared(
     status: int, content_type: str, kind: VerdictKind, reason: str
 ) -> None:
-    whole, half = answer(b"{}"), structs.replace(answer(b"{}", content_type, status), truncated=True)
+    whole, half = (
+        answer(b"{}"),
+        structs.replace(answer(b"{}", content_type, status), truncated=True),
+    )
     for verdict in (judged(whole, half), judged(half, whole)):
         assert (verdict.kind, verdict.reason) == (kind, reason)
 

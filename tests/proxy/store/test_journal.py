@@ -1,0 +1,540 @@
+"""The journal: what is durable when, the law at every step, disks that are full, and whose lock it is."""
+
+import asyncio
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from proxy.control.settings import Confirm
+from proxy.control.tally import Tally
+from proxy.store.intent import Damaged, Identity, Intent, Result
+from proxy.store.journal import Journal, Locked
+from proxy.store.writer import StoreError
+from rules.fate import CLOSED, OWED, Event, State
+from rules.message import Cause, Failure, Request, Side
+from rules.route import Skip
+from tests.proxy.samples import (
+    Clock,
+    a_reply,
+    a_request,
+    an_intent,
+    begun,
+    disk_broken,
+    disk_full,
+    opened,
+    rows,
+    settled,
+    until,
+)
+
+ENDS: dict[Event, tuple[int | Cause, State]] = {
+    Event.PRIMARY_APPLIED: (201, State.S_PENDING),
+    Event.PRIMARY_REJECTED: (422, State.P_REJECTED),
+    Event.PRIMARY_UNKNOWN: (Cause.TIMEOUT, State.UNKNOWN),
+    Event.PRIMARY_NOT_REACHED: (Cause.REFUSED, State.NOT_SENT),
+}
+
+
+def outcome_of(event: Event) -> object:
+    word = ENDS[event][0]
+    if isinstance(word, Cause):
+        return Failure(cause=word, sent=word is Cause.TIMEOUT, detail="why")
+    return a_reply(word)
+
+
+def on_disk(journal: Journal) -> dict[int, str]:
+    found = rows(journal.writer.path, "SELECT id, state FROM intents ORDER BY id")
+    return {row["id"]: row["state"] for row in found}
+
+
+def column(journal: Journal, intent: Intent, name: str) -> object:
+    return rows(journal.writer.path, f"SELECT {name} FROM intents WHERE id = ?", intent.id)[0][name]
+
+
+async def written(journal: Journal) -> None:
+    """Wait until what is written behind is on disk."""
+    await until(lambda: not len(journal.writer))
+    await journal.writer.call(lambda _: None)
+
+
+async def delivered(journal: Journal, intent: Intent) -> Intent:
+    journal.sending(intent)
+    journal.conclude(intent, Event.CONFIRM, Result("", "match", 201))
+    return intent
+
+
+def spooled(journal: Journal, body: bytes = b"long body") -> Request:
+    path = journal.spool_path()
+    path.write_bytes(body)
+    return Request(
+        method="PUT", target="/a", head=b"PUT /a HTTP/1.1\r\nHost: a\r\n\r\n",
+        spool=str(path), body_bytes=len(body),
+    )  # fmt: skip
+
+
+def spooled_intent(journal: Journal) -> Intent:
+    request = spooled(journal)
+    return an_intent("a", request=request, spool=f"spool/{Path(request.spool or '').name}")
+
+
+# durable when it returns
+
+
+async def test_a_write_is_on_disk_before_the_primary_can_have_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = an_intent("a", "b", request=a_request("POST", "/orders?x=1", b"{}"))
+        await begun(journal, intent)
+        (row,) = rows(journal.writer.path, "SELECT * FROM intents")
+        assert (row["id"], row["state"], row["lanes"]) == (intent.id, "p_sent", '["a","b"]')
+        assert (row["method"], row["target"], row["sequence"]) == ("POST", "/orders?x=1", 0)
+        assert len(row["digest"]) == 16
+        assert row["bytes"] == intent.bytes == len(row["payload"])
+
+
+@pytest.mark.parametrize("event", ENDS)
+async def test_an_outcome_is_on_disk_before_the_client_is_answered(
+    tmp_path: Path, event: Event
+) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await settled(journal, an_intent("a"), event, outcome_of(event))  # type: ignore[arg-type]
+        (row,) = rows(journal.writer.path, "SELECT * FROM intents")
+        word, state = ENDS[event]
+        assert row["state"] == intent.state == state
+        assert row["primary_status"] == (0 if isinstance(word, Cause) else word)
+        assert row["reason"] == (f"{word}: why" if isinstance(word, Cause) else "")
+        assert (row["reply"] is not None) == (state in OWED)
+        assert (row["payload"] is None) == (state in CLOSED)
+
+
+async def test_behind_means_that_the_client_does_not_wait_for_the_outcome(tmp_path: Path) -> None:
+    async with opened(tmp_path, confirm=Confirm.BEHIND) as journal:
+        intent = await settled(journal, an_intent("a"))
+        assert intent.state is State.S_PENDING
+        assert len(journal.writer) == 1
+        assert on_disk(journal) == {1: "p_sent"}
+        await written(journal)
+        assert on_disk(journal) == {1: "s_pending"}
+
+
+async def test_many_writes_share_a_transaction(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        await asyncio.gather(*(begun(journal, an_intent(f"{n}")) for n in range(100)))
+        assert journal.writer.commits == 1
+        assert set(on_disk(journal)) == set(range(1, 101))
+
+
+async def test_the_background_is_written_behind_and_in_order(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock=clock) as journal:
+        intent = await settled(journal, an_intent("a"))
+        for attempt in range(1, 4):
+            clock.forward(1)
+            journal.sending(intent)
+            intent.due_at = clock() + attempt
+            journal.conclude(intent, Event.RETRY, Result(f"status_50{attempt}", "", 500 + attempt))
+        await written(journal)
+        (row,) = rows(journal.writer.path, "SELECT * FROM intents")
+        assert (row["state"], row["attempts"], row["reason"]) == ("s_pending", 3, "status_503")
+        assert (row["due_at"], row["changed_at"]) == (clock() + 3, clock())
+        assert row["secondary_status"] == 503
+        assert row["payload"] is not None
+
+
+async def test_a_try_that_lasts_is_noted(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await settled(journal, an_intent("a"))
+        journal.sending(intent)
+        journal.note_sent(intent)
+        await written(journal)
+        assert on_disk(journal) == {1: "s_sent"}
+        assert column(journal, intent, "attempts") == 1
+
+
+async def test_a_done_write_keeps_its_row_for_a_while_but_not_its_payload(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await delivered(journal, await settled(journal, an_intent("a")))
+        await written(journal)
+        (row,) = rows(journal.writer.path, "SELECT * FROM intents")
+        assert (row["state"], row["verdict"], row["secondary_status"]) == ("done", "match", 201)
+        assert (row["payload"], row["digest"], row["reply"]) == (None, None, None)
+        assert (intent.request, intent.reply) == (None, None)
+
+
+async def test_the_primarys_order_is_that_of_its_outcomes(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        first, second = await begun(journal, an_intent("a")), await begun(journal, an_intent("a"))
+        for intent in (second, first):
+            journal.order(intent)
+            await journal.settle(intent, Event.PRIMARY_APPLIED, a_reply())
+        assert (second.sequence, first.sequence) == (1, 2)
+        assert [each.id for each in await journal.owed()] == [second.id, first.id]
+
+
+# the law
+
+
+async def test_the_law_holds_after_every_step(tmp_path: Path) -> None:
+    tally = Tally()
+    async with opened(tmp_path, tally) as journal:
+
+        def holds(**states: int) -> bool:
+            found = {state.value: count for state, count in tally.states.items() if count}
+            assert found == states
+            return tally.holds()
+
+        intent, aborted, skipped = an_intent("a"), an_intent("b"), an_intent("c")
+        journal.accept(intent)
+        assert holds(received=1)
+        await journal.begin(intent)
+        assert holds(p_sent=1)
+        journal.accept(aborted)
+        journal.abort(aborted)
+        assert holds(p_sent=1, aborted=1)
+        journal.accept(skipped)
+        journal.skip(skipped, Skip.JOURNAL_ERROR)
+        assert holds(p_sent=1, aborted=1)
+        assert (tally.accepted, tally.skips[Skip.JOURNAL_ERROR]) == (3, 1)
+        journal.order(intent)
+        await journal.settle(intent, Event.PRIMARY_APPLIED, a_reply())
+        assert holds(s_pending=1, aborted=1)
+        assert tally.backlog_bytes == intent.bytes
+        journal.sending(intent)
+        assert holds(s_sent=1, aborted=1)
+        journal.conclude(intent, Event.RETRY, Result("reset"))
+        journal.conclude(intent, Event.PARK, Result("waits"))
+        assert holds(parked=1, aborted=1)
+        assert tally.backlog_bytes == intent.bytes
+        journal.conclude(intent, Event.BURY, Result("parked_seconds_max"))
+        assert holds(dead=1, aborted=1)
+        assert tally.backlog_bytes == 0
+
+
+@pytest.mark.parametrize("event", ENDS)
+async def test_only_what_is_owed_is_backlog(tmp_path: Path, event: Event) -> None:
+    tally = Tally()
+    async with opened(tmp_path, tally) as journal:
+        intent = await settled(journal, an_intent("a"), event, outcome_of(event))  # type: ignore[arg-type]
+        assert tally.backlog_bytes == (intent.bytes if ENDS[event][1] in OWED else 0)
+        assert tally.holds()
+
+
+async def test_an_illegal_move_is_a_bug(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await settled(journal, an_intent("a"))
+        with pytest.raises(AssertionError, match="no move from s_pending by confirm"):
+            journal.conclude(intent, Event.CONFIRM, Result(""))
+
+
+# what is finished goes
+
+
+async def test_a_finished_write_is_removed_after_its_hold_and_stays_counted(tmp_path: Path) -> None:
+    tally, clock = Tally(), Clock()
+    async with opened(tmp_path, tally, clock, done_hold_seconds=60.0) as journal:
+        await delivered(journal, await settled(journal, an_intent("a")))
+        rejected = Event.PRIMARY_REJECTED
+        await settled(journal, an_intent("b"), rejected, a_reply(400))
+        dead = await settled(journal, an_intent("c"))
+        journal.sending(dead)
+        journal.conclude(dead, Event.BURY, Result("s_rejected"))
+        journal.sweep()
+        for seconds, left in ((59, 3), (1, 1), (1000, 1)):
+            clock.forward(seconds)
+            journal.sweep()
+            await written(journal)
+            assert len(on_disk(journal)) == left
+        assert on_disk(journal) == {3: "dead"}
+        totals = rows(journal.writer.path, "SELECT state, removed FROM totals ORDER BY state")
+        assert [tuple(row) for row in totals] == [("done", 1), ("p_rejected", 1)]
+        assert tally.accepted == 3
+        assert tally.holds()
+
+
+async def test_an_id_is_never_used_twice(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock=clock, done_hold_seconds=0.0) as journal:
+        for _ in range(3):
+            await delivered(journal, await settled(journal, an_intent("a")))
+        journal.sweep()
+        await written(journal)
+        assert on_disk(journal) == {}
+        assert (await begun(journal, an_intent("a"))).id == 4
+    async with opened(tmp_path, clock=clock) as journal:
+        assert (await begun(journal, an_intent("a"))).id == 5
+
+
+# bodies in files
+
+
+async def test_a_spooled_body_stays_until_its_write_is_durably_done(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await settled(journal, spooled_intent(journal))
+        file = Path((intent.request or a_request()).spool or "")
+        assert intent.bytes > len(b"long body")
+        request, reply = await journal.load(intent)
+        assert (request.spool, reply.status) == (str(file), 200)
+        await delivered(journal, intent)
+        assert file.exists()  # a crash now would send it again
+        await until(lambda: not file.exists())
+        assert on_disk(journal) == {1: "done"}
+
+
+async def test_a_rejected_write_leaves_no_file(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = spooled_intent(journal)
+        await settled(journal, intent, Event.PRIMARY_REJECTED, a_reply(400))
+        await until(lambda: not list((tmp_path / "spool").iterdir()))
+
+
+async def test_an_unknown_write_keeps_its_file(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = spooled_intent(journal)
+        unknown = Failure(cause=Cause.RESET, sent=True)
+        await settled(journal, intent, Event.PRIMARY_UNKNOWN, unknown)
+        await written(journal)
+        assert len(list((tmp_path / "spool").iterdir())) == 1
+
+
+async def test_a_body_that_cannot_be_read_is_not_journaled(tmp_path: Path) -> None:
+    tally = Tally()
+    async with opened(tmp_path, tally) as journal:
+        intent = spooled_intent(journal)
+        Path((intent.request or a_request()).spool or "").unlink()
+        with pytest.raises(StoreError, match="No such file"):
+            await begun(journal, intent)
+        assert on_disk(journal) == {}
+        assert (intent.state, tally.journal_errors) == (State.RECEIVED, 1)
+
+
+async def test_two_bodies_never_share_a_file(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        assert len({journal.spool_path() for _ in range(100)}) == 100
+
+
+# loading
+
+
+async def test_what_is_loaded_is_what_was_journaled(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        given = a_request("PATCH", "/a?b=%FF", b"\x00\xff", "X-A: 1\r\n")
+        intent = await settled(journal, an_intent("a", request=given))
+        assert await journal.load(intent) == (given, a_reply())
+
+
+def flip(file: Path, name: str) -> None:
+    with closing(sqlite3.connect(file)) as db:
+        ((value,),) = db.execute(f"SELECT {name} FROM intents").fetchall()
+        changed = value[:-1] + bytes((value[-1] ^ 1,))
+        db.execute(f"UPDATE intents SET {name} = ?", (changed,))
+        db.commit()
+
+
+@pytest.mark.parametrize("name", ["payload", "digest", "reply"])
+async def test_a_damaged_row_is_not_loaded(tmp_path: Path, name: str) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await settled(journal, an_intent("a"))
+        flip(journal.writer.path, name)
+        with pytest.raises(Damaged, match="digest"):
+            await journal.load(intent)
+
+
+async def test_a_damaged_spool_file_is_not_loaded(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await settled(journal, spooled_intent(journal))
+        Path((intent.request or a_request()).spool or "").write_bytes(b"long bodz")
+        with pytest.raises(Damaged, match="digest"):
+            await journal.load(intent)
+
+
+async def test_a_row_that_is_gone_is_not_loaded(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await settled(journal, an_intent("a"))
+        await journal.writer.call(lambda db: db.execute("DELETE FROM intents"))
+        with pytest.raises(Damaged, match="gone"):
+            await journal.load(intent)
+
+
+async def test_loading_waits_for_an_outcome_that_is_still_being_written(tmp_path: Path) -> None:
+    async with opened(tmp_path, confirm=Confirm.BEHIND) as journal:
+        intent = await settled(journal, an_intent("a"))
+        assert len(journal.writer) == 1
+        _, reply = await journal.load(intent)
+        assert reply == a_reply()
+
+
+# identities
+
+
+async def test_an_identity_is_found_from_either_side(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        known = Identity("order", "1", "a")
+        journal.learn(known, "reply")
+        await written(journal)
+        assert await journal.find_identity("order", Side.LEGACY, "1") == known
+        assert await journal.find_identity("order", Side.NEW, "a") == known
+        for kind, side, value in (
+            ("order", Side.LEGACY, "a"), ("order", Side.NEW, "1"), ("note", Side.LEGACY, "1"),
+        ):  # fmt: skip
+            assert await journal.find_identity(kind, side, value) is None
+
+
+async def test_what_a_new_identity_would_contradict_is_found(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        known = [
+            Identity("order", "1", "a"),
+            Identity("order", "2", "b"),
+            Identity("note", "1", "c"),
+        ]
+        for each in known:
+            journal.learn(each, "reply")
+        await written(journal)
+        assert await journal.find_identities([Identity("order", "1", "b")]) == known[:2]
+        assert await journal.find_identities([Identity("order", "9", "z")]) == []
+
+
+async def test_a_value_that_is_no_unicode_is_not_known(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        journal.learn(Identity("order", "?", "a"), "reply")
+        await written(journal)
+        assert await journal.find_identity("order", Side.LEGACY, "\ud800") is None
+
+
+# a disk that is full
+
+
+async def test_a_full_disk_refuses_a_write_before_anything_was_sent(tmp_path: Path) -> None:
+    tally = Tally()
+    async with opened(tmp_path, tally) as journal:
+        kept = await settled(journal, an_intent("a"))
+        await disk_full(journal)
+        refused = an_intent("b", request=a_request(body=b"x" * 100_000))
+        with pytest.raises(StoreError, match="full"):
+            await begun(journal, refused)
+        assert (refused.state, tally.journal_errors) == (State.RECEIVED, 1)
+        journal.abort(refused)
+        assert tally.holds()
+        assert on_disk(journal) == {kept.id: "s_pending"}
+        await disk_full(journal, full=False)
+        again = await begun(journal, an_intent("b", request=a_request(body=b"x" * 100_000)))
+        assert on_disk(journal) == {kept.id: "s_pending", again.id: "p_sent"}
+
+
+@pytest.mark.parametrize("event", [Event.PRIMARY_APPLIED, Event.PRIMARY_REJECTED])
+async def test_an_outcome_that_the_disk_refused_is_written_when_there_is_room(
+    tmp_path: Path, event: Event
+) -> None:
+    tally = Tally()
+    async with opened(tmp_path, tally) as journal:
+        intent = await begun(journal, an_intent("a"))
+        await disk_broken(journal)
+        with pytest.raises(StoreError):
+            await journal.settle(intent, event, outcome_of(event))  # type: ignore[arg-type]
+        assert intent.state is ENDS[event][1]
+        assert tally.holds()
+        assert on_disk(journal) == {1: "p_sent"}
+        await disk_broken(journal, broken=False)
+        journal.sweep()
+        await written(journal)
+        assert on_disk(journal) == {1: ENDS[event][1]}
+        assert (column(journal, intent, "payload") is None) == (event is Event.PRIMARY_REJECTED)
+
+
+async def test_what_the_background_did_is_written_when_there_is_room(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await settled(journal, an_intent("a"))
+        await disk_broken(journal)
+        journal.learn(Identity("order", "1", "a"), "reply")
+        await delivered(journal, intent)
+        with pytest.raises(StoreError):
+            await begun(journal, an_intent("b"))
+        assert on_disk(journal) == {1: "s_pending"}
+        await disk_broken(journal, broken=False)
+        journal.sweep()
+        await written(journal)
+        assert on_disk(journal) == {1: "done"}
+        assert await journal.find_identity("order", Side.NEW, "a")
+
+
+async def test_what_can_never_be_written_is_counted(tmp_path: Path) -> None:
+    tally = Tally()
+    async with opened(tmp_path, tally) as journal:
+        journal.learn(Identity("order", "\ud800", "a"), "reply")
+        await written(journal)
+        journal.sweep()
+        assert tally.journal_errors == 1
+
+
+async def test_a_reason_that_is_no_unicode_is_written_all_the_same(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await settled(journal, an_intent("a"))
+        journal.conclude(intent, Event.PARK, Result("identity order \ud800 is not known"))
+        await written(journal)
+        assert column(journal, intent, "reason") == "identity order ? is not known"
+
+
+# opening
+
+
+async def test_a_second_process_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
+    async with opened(tmp_path):
+        with pytest.raises(
+            Locked, match=rf"another process \(pid {os.getpid()}\) has this journal"
+        ):
+            async with opened(tmp_path):
+                pass
+    async with opened(tmp_path):
+        pass
+
+
+async def test_a_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="the journal's directory cannot be written") as caught:
+        async with opened(tmp_path / "file" / "journal"):
+            pass
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_lock_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "journal.lock").mkdir()
+    with pytest.raises(StoreError, match="cannot be written"):
+        async with opened(tmp_path):
+            pass
+
+
+async def test_a_journal_of_another_release_is_refused_untouched_and_unlocked(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as journal:
+        await begun(journal, an_intent("a"))
+    file = tmp_path / "journal.db"
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("UPDATE meta SET value = 99 WHERE name = 'version'")
+        db.commit()
+    before = file.read_bytes()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="format version 99; this release knows 1"):
+            async with opened(tmp_path):
+                pass
+    assert file.read_bytes() == before
+
+
+async def test_everything_is_for_its_owner_only(tmp_path: Path) -> None:
+    directory = tmp_path / "new" / "journal"
+    async with opened(directory) as journal:
+        await begun(journal, an_intent("a"))
+        assert directory.stat().st_mode & 0o777 == 0o700
+        for path in directory.iterdir():
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
+async def test_a_journal_has_an_id_and_a_key_that_stay(tmp_path: Path) -> None:
+    async with opened(tmp_path / "a") as journal:
+        first = (journal.id, journal.redaction_key)
+    async with opened(tmp_path / "a") as journal:
+        assert (journal.id, journal.redaction_key) == first
+    async with opened(tmp_path / "b") as journal:
+        assert journal.id != first[0]
+        assert journal.redaction_key != first[1]

@@ -1,0 +1,180 @@
+"""The reader: what the command line sees of journal and ledger, also while a sidecar runs."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from proxy.store import reader
+from proxy.store.intent import Result
+from proxy.store.journal import Journal
+from proxy.store.ledger import Ledger, Sample
+from proxy.store.writer import StoreError
+from rules.compare import Verdict, VerdictKind
+from rules.diff import Class, Difference
+from rules.fate import Event
+from tests.proxy.samples import Clock, a_reply, a_request, an_intent, begun, opened, settled, until
+
+EVIDENCE = {
+    "request": {"method": "PUT", "target": "/a", "headers": [], "body": ""},
+    "primary": {"side": "legacy", "status": 200, "headers": [], "body": "1"},
+    "secondary": {"side": "new", "status": 200, "headers": [], "body": "2"},
+}
+
+
+async def some_intents(journal: Journal) -> None:
+    """1 owed, 2 dead, 3 at the primary, 4 rejected."""
+    await settled(journal, an_intent("a", "b"))
+    dead = await settled(journal, an_intent("a", route="notes", request=a_request("POST", "/n")))
+    journal.sending(dead)
+    journal.conclude(dead, Event.BURY, Result("s_rejected", "mismatch", 422))
+    await begun(journal, an_intent())
+    await settled(journal, an_intent(), Event.PRIMARY_REJECTED, a_reply(400))
+    await until(lambda: not len(journal.writer))
+    await journal.writer.call(lambda _: None)
+
+
+async def a_ledger(directory: Path) -> Ledger:
+    ledger = await Ledger.open(directory, 100, Clock())
+    difference = Difference(path=("body", "a"), kind=Class.VALUE, primary="1", secondary="2")
+    verdict = Verdict(kind=VerdictKind.MISMATCH, reason="body", differences=(difference,))
+    for route, times in (("notes", 1), ("orders", 2)):
+        sample = Sample(
+            intent=7, route=route, category="default", method="PUT", target="/a", verdict=verdict,
+            differences=(difference,), evidence=json.dumps(EVIDENCE),
+        )  # fmt: skip
+        for _ in range(times):
+            ledger.keep(sample)
+            ledger.count(route, "mismatch")
+        ledger.count(route, "match")
+    await until(lambda: not len(ledger.writer))
+    await ledger.writer.call(lambda _: None)
+    return ledger
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_intents_come_newest_first_without_their_payloads(
+    tmp_path: Path, running: bool
+) -> None:
+    async with opened(tmp_path) as journal:
+        await some_intents(journal)
+        found = reader.intents(tmp_path)
+    if not running:
+        found = reader.intents(tmp_path)
+    assert [(each["id"], each["state"]) for each in found] == [
+        (4, "p_rejected"), (3, "p_sent"), (2, "dead"), (1, "s_pending"),
+    ]  # fmt: skip
+    assert (found[3]["lanes"], found[2]["lanes"]) == (["a", "b"], ["a"])
+    assert (found[2]["reason"], found[2]["secondary_status"]) == ("s_rejected", 422)
+    assert not {"payload", "digest", "reply"} & set(found[0])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        ({"states": ("dead",)}, [2]),
+        ({"states": ("dead", "s_pending")}, [2, 1]),
+        ({"states": ("done",)}, []),
+        ({"route": "notes"}, [2]),
+        ({"states": ("dead",), "route": "orders"}, []),
+        ({"limit": 2}, [4, 3]),
+        ({"route": "orders' OR 1 --"}, []),
+    ],
+)
+async def test_intents_can_be_chosen(
+    tmp_path: Path, wanted: dict[str, object], ids: list[int]
+) -> None:
+    async with opened(tmp_path) as journal:
+        await some_intents(journal)
+        assert [each["id"] for each in reader.intents(tmp_path, **wanted)] == ids  # type: ignore[arg-type]
+
+
+async def test_states_count_what_was_removed_too(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        await some_intents(journal)
+        before = {"dead": 1, "p_rejected": 1, "p_sent": 1, "s_pending": 1}
+        assert reader.states(tmp_path) == before
+    async with opened(tmp_path):
+        after = {"dead": 1, "p_rejected": 1, "s_pending": 1, "unknown": 1}
+        assert reader.states(tmp_path) == after
+
+
+async def test_groups_come_most_frequent_first(tmp_path: Path) -> None:
+    ledger = await a_ledger(tmp_path)
+    found = reader.groups(tmp_path)
+    assert [(each["route"], each["count"]) for each in found] == [("orders", 2), ("notes", 1)]
+    assert (found[0]["path"], found[0]["kind"], found[0]["sample"]) == ("/body/a", "value", 3)
+    assert [each["route"] for each in reader.groups(tmp_path, route="notes")] == ["notes"]
+    assert len(reader.groups(tmp_path, limit=1)) == 1
+    await ledger.close()
+
+
+async def test_verdicts_are_summed_by_route(tmp_path: Path) -> None:
+    ledger = await a_ledger(tmp_path)
+    assert reader.verdicts(tmp_path) == [
+        {"route": "notes", "verdict": "match", "count": 1},
+        {"route": "notes", "verdict": "mismatch", "count": 1},
+        {"route": "orders", "verdict": "match", "count": 1},
+        {"route": "orders", "verdict": "mismatch", "count": 2},
+    ]
+    await ledger.close()
+
+
+async def test_a_sample_comes_in_full_and_once(tmp_path: Path) -> None:
+    await (await a_ledger(tmp_path)).close()
+    found = reader.sample(tmp_path, 2)
+    assert found is not None
+    assert {name: found[name] for name in EVIDENCE} == EVIDENCE
+    assert found["differences"] == [
+        {"path": "/body/a", "kind": "value", "primary": "1", "secondary": "2"}
+    ]
+    assert (found["id"], found["route"], found["intent"]) == (2, "orders", 7)
+    assert "evidence" not in found
+
+
+async def test_a_sample_that_is_not_kept_is_none(tmp_path: Path) -> None:
+    await (await a_ledger(tmp_path)).close()
+    assert reader.sample(tmp_path, 99) is None
+
+
+@pytest.mark.parametrize("name", ["a b", "100%41", "what?mode=rwc", "a#b", "é"])
+async def test_any_directory_name_will_do(tmp_path: Path, name: str) -> None:
+    async with opened(tmp_path / name) as journal:
+        await some_intents(journal)
+        assert len(reader.intents(tmp_path / name)) == 4
+
+
+async def test_a_relative_directory_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with opened(Path("data")) as journal:
+        await some_intents(journal)
+        assert len(reader.intents(Path("data"))) == 4
+
+
+def test_a_directory_without_a_journal_is_one_clear_line(tmp_path: Path) -> None:
+    for look in (reader.intents, reader.states, reader.groups, reader.verdicts):
+        with pytest.raises(StoreError, match="no such file; has a sidecar run with this journal"):
+            look(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database" * 100])
+def test_a_file_that_is_no_journal_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "journal.db").write_bytes(content)
+    with pytest.raises(StoreError, match=r"journal\.db") as caught:
+        reader.intents(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_reader_does_not_write(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        await some_intents(journal)
+    before = (tmp_path / "journal.db").read_bytes()
+    reader.intents(tmp_path)
+    assert (tmp_path / "journal.db").read_bytes() == before
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)

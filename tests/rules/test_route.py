@@ -1,0 +1,351 @@
+"""Routes: which one takes a request, whether it is mirrored and why not, its lanes, its percent."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rules.framing import RequestHead, parse_request
+from rules.identity import Translation
+from rules.message import Side
+from rules.route import (
+    Category,
+    Kill,
+    Match,
+    Mirrored,
+    Ordering,
+    Plan,
+    Policy,
+    Route,
+    Skip,
+    captures,
+    compile_path,
+    find_route,
+    is_sampled,
+    lanes,
+    plan,
+    reads_body,
+)
+from rules.source import Parts, parse_source
+from rules.stage import Mirror, Stage
+
+DUAL = Stage.DUAL_LEGACY_PRIMARY
+
+
+def a_route(name: str = "orders", path: str = "/{rest...}", **more: object) -> Route:
+    return Route(name=name, match=Match(path=compile_path(path)), **more)  # type: ignore[arg-type]
+
+
+def a_policy(
+    *routes: Route, stage: Stage = DUAL, category: Category | None = None, **more: object
+) -> Policy:
+    return Policy(
+        stage=stage,
+        routes=routes,
+        fallback=a_route("fallback"),
+        categories={"default": category or Category(name="default")},
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def a_head(method: str = "POST", target: str = "/orders/7", *fields: str) -> RequestHead:
+    lines = [f"{method} {target} HTTP/1.1", "Host: shop.example", *fields, "", ""]
+    head = parse_request("\r\n".join(lines).encode("latin-1"))
+    assert isinstance(head, RequestHead), head
+    return head
+
+
+def planned(route: Route, policy: Policy | None = None, method: str = "POST") -> Plan:
+    return plan(a_head(method), policy or a_policy(route))
+
+
+def parts_of(route: Route, target: str, payload: bytes = b"", head: bytes = b"") -> Parts:
+    return Parts(target=target, head=head, payload=payload, captures=captures(route, target))
+
+
+def keyed(path: str, *keys: str, **more: object) -> Route:
+    sources = tuple(parse_source(key) for key in keys)
+    return a_route("orders", path, entity_keys=sources, **more)
+
+
+def lanes_of(route: Route, target: str, payload: bytes = b"", head: bytes = b"") -> tuple[str, ...]:
+    chosen = plan(a_head(target=target), a_policy(route))
+    assert chosen.route is route
+    return lanes(chosen, parts_of(route, target, payload, head))
+
+
+# which route
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "found"),
+    [
+        ("/orders", "/orders", {}),
+        ("/orders", "/orders/", None),
+        ("/orders/{id}", "/orders/7", {"id": "7"}),
+        ("/orders/{id}", "/orders/", None),
+        ("/orders/{id}", "/orders/7/notes", None),
+        ("/orders/{id}/notes/{note}", "/orders/7/notes/a%2Fb", {"id": "7", "note": "a%2Fb"}),
+        ("/files/{rest...}", "/files/", {"rest": ""}),
+        ("/files/{rest...}", "/files/a/b", {"rest": "a/b"}),
+        ("/{rest...}", "/", {"rest": ""}),
+        ("/v1.0/{id}", "/v1x0/7", None),
+        ("/a+b/{id}", "/a+b/7", {"id": "7"}),
+        ("/{kind}.{id}", "/order.7", {"kind": "order", "id": "7"}),
+    ],
+)
+def test_a_pattern_takes_whole_paths(pattern: str, path: str, found: dict[str, str] | None) -> None:
+    match = compile_path(pattern).fullmatch(path)
+    assert (None if match is None else match.groupdict()) == found
+
+
+@pytest.mark.parametrize(
+    "pattern", ["", "orders", "/{", "/}", "/{1a}", "/{a.b}", "/{a..}", "/{a}/{a}", "/{}", "/{a b}"]
+)
+def test_a_pattern_that_means_nothing_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(repr(pattern))):
+        compile_path(pattern)
+
+
+def test_the_first_route_that_matches_wins() -> None:
+    first, second = a_route("first", "/orders/{id}"), a_route("second", "/orders/{key}")
+    assert find_route(a_head(), a_policy(first, second))[0] is first
+    assert find_route(a_head(), a_policy(second, first))[0] is second
+
+
+def test_what_no_route_matches_falls_back() -> None:
+    policy = a_policy(a_route("orders", "/orders"))
+    assert find_route(a_head(target="/other"), policy) == (policy.fallback, {})
+
+
+@pytest.mark.parametrize(
+    ("match", "head", "taken"),
+    [
+        ({"methods": frozenset({"PUT"})}, a_head("PUT"), True),
+        ({"methods": frozenset({"PUT"})}, a_head("POST"), False),
+        ({"host": "SHOP.example"}, a_head(), True),
+        ({"host": "other.example"}, a_head(), False),
+        ({"headers": (("X-Kind", re.compile("^b")),)}, a_head("POST", "/a", "x-kind: bulk"), True),
+        ({"headers": (("X-Kind", re.compile("^b")),)}, a_head("POST", "/a", "X-Kind: one"), False),
+        ({"headers": (("X-Kind", re.compile("")),)}, a_head(), False),
+    ],
+)
+def test_every_condition_of_a_route_must_hold(
+    match: dict[str, Any], head: RequestHead, taken: bool
+) -> None:
+    found = Match(path=compile_path("/{rest...}"), **match)
+    route = Route(name="picky", match=found)
+    assert (find_route(head, a_policy(route))[0] is route) is taken
+
+
+def test_captures_say_where_they_stand_and_the_query_is_no_path() -> None:
+    route = a_route("orders", "/orders/{id}/notes/{note}")
+    target = "/orders/7/notes/xy?id=8"
+    _, spans = find_route(a_head(target=target), a_policy(route))
+    assert {name: target[start:end] for name, (start, end) in spans.items()} == {
+        "id": "7",
+        "note": "xy",
+    }
+    assert captures(route, target) == spans
+    assert captures(route, "/elsewhere") == {}
+
+
+# whether it is mirrored
+
+OFF = Category(name="default", mirror=False)
+
+
+@pytest.mark.parametrize(
+    ("stage", "primary", "mirror", "skip"),
+    [
+        (Stage.LEGACY_ONLY, Side.LEGACY, Mirror.NONE, Skip.STAGE),
+        (Stage.SHADOW, Side.LEGACY, Mirror.SHADOW, Skip.SHADOW),
+        (Stage.DUAL_LEGACY_PRIMARY, Side.LEGACY, Mirror.JOURNAL, None),
+        (Stage.DUAL_NEW_PRIMARY, Side.NEW, Mirror.JOURNAL, None),
+        (Stage.NEW_ONLY, Side.NEW, Mirror.NONE, Skip.STAGE),
+    ],
+)
+def test_the_stage_says_who_answers_and_what_the_other_gets(
+    stage: Stage, primary: Side, mirror: Mirror, skip: Skip | None
+) -> None:
+    found = plan(a_head(), a_policy(stage=stage))
+    assert (found.primary, found.mirror, found.skip, found.stage) == (primary, mirror, skip, stage)
+    assert found.write
+
+
+def test_a_category_has_a_stage_of_its_own() -> None:
+    ahead = Category(name="default", stage=Stage.NEW_ONLY)
+    found = plan(a_head(), a_policy(category=ahead))
+    assert (found.stage, found.primary, found.mirror) == (
+        Stage.NEW_ONLY, Side.NEW, Mirror.NONE,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "method", ["GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT", "SEARCH", "QUERY"]
+)
+def test_a_read_is_relayed_and_no_write(method: str) -> None:
+    found = plan(a_head(method), a_policy())
+    assert (found.mirror, found.write, found.skip) == (Mirror.NONE, False, None)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "MKCOL", "LOCK", "BREW"])
+def test_every_other_method_is_a_write(method: str) -> None:
+    found = plan(a_head(method), a_policy())
+    assert (found.mirror, found.write, found.skip) == (Mirror.JOURNAL, True, None)
+
+
+@pytest.mark.parametrize(
+    ("mirrored", "method", "mirror", "write", "skip"),
+    [
+        (Mirrored.ALWAYS, "GET", Mirror.JOURNAL, True, None),
+        (Mirrored.ALWAYS, "POST", Mirror.JOURNAL, True, None),
+        (Mirrored.NEVER, "GET", Mirror.NONE, False, None),
+        (Mirrored.NEVER, "POST", Mirror.NONE, True, Skip.ROUTE),
+    ],
+)
+def test_a_route_may_declare_what_is_a_write(
+    mirrored: Mirrored, method: str, mirror: Mirror, write: bool, skip: Skip | None
+) -> None:
+    found = planned(a_route(mirrored=mirrored), method=method)
+    assert (found.mirror, found.write, found.skip) == (mirror, write, skip)
+
+
+@pytest.mark.parametrize(
+    ("stage", "kill", "mirror", "skip"),
+    [
+        (DUAL, Kill.JOURNAL, Mirror.JOURNAL, None),
+        (DUAL, Kill.DROP, Mirror.NONE, Skip.KILL_SWITCH),
+        (Stage.SHADOW, Kill.JOURNAL, Mirror.NONE, Skip.KILL_SWITCH),
+        (Stage.SHADOW, Kill.DROP, Mirror.NONE, Skip.KILL_SWITCH),
+        (Stage.NEW_ONLY, Kill.JOURNAL, Mirror.NONE, Skip.STAGE),
+    ],
+)
+def test_the_kill_switch_sends_nothing_and_journals_unless_told_to_drop(
+    stage: Stage, kill: Kill, mirror: Mirror, skip: Skip | None
+) -> None:
+    found = plan(a_head(), a_policy(stage=stage, kill_switch=True, kill=kill))
+    assert (found.mirror, found.skip) == (mirror, skip)
+    assert found.primary is (Side.NEW if stage is Stage.NEW_ONLY else Side.LEGACY)
+
+
+def test_the_reason_is_that_of_the_highest_precedence() -> None:
+    killed = {"kill_switch": True, "kill": Kill.DROP}
+    skips = [
+        plan(a_head(), a_policy(category=OFF, stage=Stage.NEW_ONLY, **killed)).skip,
+        plan(a_head(), a_policy(category=OFF, stage=Stage.NEW_ONLY)).skip,
+        plan(a_head(), a_policy(category=OFF)).skip,
+        plan(a_head(), a_policy(stage=Stage.NEW_ONLY)).skip,
+    ]
+    assert skips == [Skip.KILL_SWITCH, Skip.CATEGORY, Skip.CATEGORY, Skip.STAGE]
+
+
+# in which lanes
+
+
+@pytest.mark.parametrize(
+    ("keys", "payload", "expected"),
+    [
+        (("path:id",), b"", ("orders:7",)),
+        ((), b"", ("orders",)),
+        (("json:/id",), b'{"id": 7}', ("orders:7",)),
+        (("json:/id",), b"{}", ("orders",)),
+        (("json:/id",), b"not json", ("orders",)),
+        (("form:id",), b"id=a%20b&x=1", ("orders:a b",)),
+        (("header:X-Order",), b"", ("orders:9",)),
+        (("path:id", "json:/to"), b'{"to": "3"}', ("orders:3", "orders:7")),
+        (("json:/to", "path:id"), b'{"to": "3"}', ("orders:3", "orders:7")),
+        (("path:id", "json:/to"), b'{"to": "7"}', ("orders:7",)),
+        (("path:id", "json:/to"), b"{}", ("orders",)),
+    ],
+)
+def test_lanes_are_the_entities_in_one_global_order(
+    keys: tuple[str, ...], payload: bytes, expected: tuple[str, ...]
+) -> None:
+    route = keyed("/orders/{id}", *keys)
+    head = b"POST / HTTP/1.1\r\nX-Order: 9\r\n\r\n"
+    assert lanes_of(route, "/orders/7", payload, head) == expected
+
+
+def test_two_spellings_of_one_key_are_one_lane() -> None:
+    route = keyed("/orders/{id}", "path:id")
+    assert lanes_of(route, "/orders/%37") == lanes_of(route, "/orders/7") == ("orders:7",)
+
+
+def test_routes_that_name_one_entity_share_its_lanes() -> None:
+    change = keyed("/orders/{id}", "path:id", entity="order")
+    pay = keyed("/orders/{id}/pay", "path:id", entity="order")
+    assert lanes_of(change, "/orders/7") == lanes_of(pay, "/orders/7/pay") == ("order:7",)
+
+
+def test_without_an_order_there_is_no_lane() -> None:
+    route = keyed("/orders/{id}", "path:id", ordering=Ordering.NONE)
+    assert lanes_of(route, "/orders/7") == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "needed"),
+    [("json:/id", True), ("form:id", True), ("path:id", False), ("header:X", False)],
+)
+def test_a_body_is_read_only_where_a_key_or_a_translation_stands_in_it(
+    source: str, needed: bool
+) -> None:
+    assert reads_body(keyed("/", source)) is needed
+    translation = Translation("order", parse_source(source))
+    assert reads_body(a_route(translations=(translation,))) is needed
+    assert not reads_body(a_route())
+
+
+# and within which percent
+
+
+def sampled(percent: float, target: str, salt: str = "twinwrite") -> bool:
+    route = keyed("/orders/{id}", "path:id")
+    category = Category(name="default", percent=percent)
+    policy = a_policy(route, category=category, salt=salt)
+    return is_sampled(planned(route, policy), policy, parts_of(route, target))
+
+
+@given(st.integers(0, 10**6), st.floats(0, 100), st.floats(0, 100))
+def test_an_entity_that_is_in_stays_in_when_the_percent_rises(
+    key: int, one: float, other: float
+) -> None:
+    low, high = sorted((one, other))
+    assert sampled(low, f"/orders/{key}") <= sampled(high, f"/orders/{key}")
+
+
+def test_a_percent_takes_about_its_share_of_the_entities() -> None:
+    share = sum(sampled(25.0, f"/orders/{key}") for key in range(2000)) / 2000
+    assert 0.2 < share < 0.3
+    assert not any(sampled(0.0, f"/orders/{key}") for key in range(100))
+    assert all(sampled(100.0, f"/orders/{key}") for key in range(100))
+
+
+def test_all_writes_of_an_entity_share_its_fate() -> None:
+    for key in range(50):
+        assert sampled(50.0, f"/orders/{key}") == sampled(50.0, f"/orders/{key}?note=1")
+
+
+def test_another_salt_takes_other_entities() -> None:
+    keys = [f"/orders/{key}" for key in range(100)]
+    assert [sampled(50.0, k) for k in keys] != [sampled(50.0, k, "other") for k in keys]
+
+
+def test_without_a_key_the_target_is_the_entity() -> None:
+    route = a_route()
+    category = Category(name="default", percent=50.0)
+    policy = a_policy(route, category=category)
+    chosen = planned(route, policy)
+    found = {is_sampled(chosen, policy, parts_of(route, f"/{n}")) for n in range(50)}
+    assert found == {True, False}
+
+
+def test_a_plan_keeps_what_it_was_made_from() -> None:
+    route = a_route(path="/orders/{id}")
+    policy = a_policy(route)
+    found = plan(a_head(), policy)
+    assert found.route is route
+    assert found.category is policy.categories["default"]
+    assert found.captures == {"id": (8, 9)}
