@@ -10,6 +10,7 @@ import random
 import secrets
 import signal
 import time
+from collections import Counter
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
@@ -44,7 +45,7 @@ from proxy.wire.pool import Pool
 from rules.breaker import Breaker
 from rules.message import Side
 from rules.redact import Redaction
-from rules.route import Route
+from rules.route import Route, hindrance
 from rules.stage import DUTIES
 
 TICK_S = 0.25
@@ -92,7 +93,7 @@ class App:
             self._journal = await Journal.open(config.journal, self.tally, time.time)
             await self._open_ledger()
             self._build(self._journal)
-            await self._resume(self._journal)
+            await self._take_up(self._journal)
             create = self._loop.create_server(
                 self.clients.connect, config.listen.host, config.listen.port, backlog=BACKLOG_LISTEN
             )
@@ -104,6 +105,8 @@ class App:
         except StartError:
             await self._close()
             raise
+        if not config.policy.kill_switch:
+            self.delivery.start()
         self._tick()
         gc.collect()
         gc.freeze()
@@ -124,18 +127,19 @@ class App:
         self.guard.watch(self._breaker_changed)
         self.evidence = Evidence(self._ledger, redaction, tally)
         identities = Identities(journal, tally)
+        pending_max = config.compare.pending_max
+        self.secondary = Secondary(self.pools, identities, tally, hop, pending_max)
         rooms = DeliveryRooms(
             journal=journal, identities=identities, guard=self.guard, evidence=self.evidence,
-            secondary=Secondary(self.pools, identities, tally, hop), tally=tally, tasks=self.tasks,
+            secondary=self.secondary, tally=tally, tasks=self.tasks,
         )  # fmt: skip
         self.delivery = Delivery(
             rooms, config.delivery, config.fate_limits, self._route, random.random
         )
-        self.delivery.paused = config.policy.kill_switch
         self.journal = journal
         foreground = WriteRooms(
             listen=config.listen, journal=journal, journal_settings=config.journal,
-            delivery=self.delivery, shadow=Shadow(rooms, self.delivery, config.compare.pending_max),
+            delivery=self.delivery, shadow=Shadow(rooms, self.delivery, pending_max),
             turnstile=Turnstile(), pools=self.pools, tally=tally, tasks=self.tasks, log=log, hop=hop,
         )  # fmt: skip
         self.clients = Clients(config.listen, Door(foreground, lambda: config.policy))
@@ -150,8 +154,20 @@ class App:
         except StoreError as error:  # evidence is lost, writes are not
             self.log.error("ledger_failed", error=str(error))
 
-    async def _resume(self, journal: Journal) -> None:
+    async def _take_up(self, journal: Journal) -> None:
+        """Queue what an earlier run owes, before the first new write; StartError if it must not be sent."""
         owed = await journal.owed()
+        policy = self.config.policy
+        why = Counter(
+            hindrance(intent.primary, intent.target, self._routes.get(intent.route), policy)
+            for intent in owed
+        )
+        del why[""]
+        if why:
+            told = "; ".join(f"{count} {reason}" for reason, count in why.items())
+            raise StartError(
+                f"the journal owes writes ({told}): run with the former config until they are delivered"
+            )
         if owed:
             self.log.info("resumed", owed=len(owed))
         self.delivery.resume(owed)
@@ -206,8 +222,10 @@ class App:
         if self._listener is not None:
             self._listener.close()
         if self._is_built:
+            self.delivery.paused = True
             self.clients.abort()
             await self.tasks.cancel()
+            self.secondary.close()
             await self.admin.stop()
             for pool in self.pools.values():
                 pool.close()

@@ -7,7 +7,7 @@ Law: `compare` never raises and never guesses. What cannot be read on both sides
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Never
@@ -16,21 +16,14 @@ from urllib.parse import parse_qs
 from msgspec import Struct
 from xxhash import xxh3_128_digest
 
+from rules.coding import Unreadable, decoded
 from rules.diff import Difference, DiffResult, DiffRules, diff
 from rules.pointer import Pattern
 
 INFLATION_MAX = 8
 """A decoded body may be this many times `body_bytes_max`, no more."""
 
-_CODINGS_MAX = 4  # codings piled on one body
 _FORM_FIELDS_MAX = 10_000
-_ZLIB, _GZIP, _RAW = 15, 31, -15  # zlib's wbits for each container
-_WBITS: Mapping[str, tuple[int, ...]] = {
-    "gzip": (_GZIP,),
-    "x-gzip": (_GZIP,),
-    "deflate": (_ZLIB, _RAW),  # RFC 9110 says zlib; some servers send it raw
-}
-_KNOWN_CODINGS = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz"})
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -94,10 +87,6 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
     truncated: bool = False
 
 
-class _Unreadable(ValueError):
-    """A body that cannot be compared; its text is the reason of the verdict."""
-
-
 def digest(checksum: Checksum, body: bytes) -> bytes:
     """Digest a body: 16 bytes for xxh3, 4 (big-endian) for crc32, 32 for sha256."""
     match checksum:
@@ -124,9 +113,9 @@ def compare(
         return _mismatch(outer, "header", comparison) if outer else _match("equal_bytes")
     try:
         if truncated:
-            raise _Unreadable("body_too_large")
+            raise Unreadable("body_too_large")
         reason, result = _bodies(primary, secondary, comparison, same)
-    except _Unreadable as error:
+    except Unreadable as error:
         if outer:
             return _mismatch(outer, "header", comparison)
         return Verdict(kind=VerdictKind.NOT_COMPARABLE, reason=str(error))
@@ -212,10 +201,10 @@ def _bodies(
         same=same,
     )
     if max(len(primary.body), len(secondary.body)) > comparison.body_bytes_max:
-        raise _Unreadable("body_too_large")
+        raise Unreadable("body_too_large")
     bodies = (
-        _decoded(primary, comparison.body_bytes_max * INFLATION_MAX),
-        _decoded(secondary, comparison.body_bytes_max * INFLATION_MAX),
+        decoded(primary.body, _coding(primary), comparison.body_bytes_max * INFLATION_MAX),
+        decoded(secondary.body, _coding(secondary), comparison.body_bytes_max * INFLATION_MAX),
     )
     if bodies[0] == bodies[1]:
         return "equal_decoded", DiffResult(differences=())
@@ -233,54 +222,18 @@ def _summary(body: bytes, checksum: Checksum) -> str:
     return f"{len(body)} bytes, {checksum} {digest(checksum, body).hex()[:32]}"
 
 
+def _coding(answer: Answer) -> str:
+    return answer.headers.get("content-encoding", "")
+
+
 def _media(answer: Answer) -> str:
     return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _decoded(answer: Answer, bytes_max: int) -> bytes:
-    """Undo the content codings, the last applied first. Raises _Unreadable."""
-    codings = answer.headers.get("content-encoding", "").lower().split(",")
-    wanted = [name for name in map(str.strip, codings) if name not in ("", "identity")]
-    if len(wanted) > _CODINGS_MAX:
-        raise _Unreadable("coding_unknown")
-    body = answer.body
-    for name in reversed(wanted):
-        if name not in _WBITS:
-            raise _Unreadable(f"coding_{name}" if name in _KNOWN_CODINGS else "coding_unknown")
-        if body:
-            body = _inflated(body, _WBITS[name], bytes_max)
-    return body
-
-
-def _inflated(body: bytes, wbits: tuple[int, ...], bytes_max: int) -> bytes:
-    """Inflate a body in the first of these ways that works. Raises _Unreadable."""
-    for way in wbits:
-        try:
-            return b"".join(_members(body, way, bytes_max))
-        except zlib.error:
-            continue
-    raise _Unreadable("undecodable")
-
-
-def _members(body: bytes, wbits: int, bytes_max: int) -> Iterator[bytes]:
-    """Inflate each member (gzip may have several, padded by zeros). Raises zlib.error, too."""
-    room = bytes_max
-    while body:
-        inflater = zlib.decompressobj(wbits)
-        part = inflater.decompress(body, room + 1)
-        room -= len(part)
-        if room < 0:
-            raise _Unreadable("body_too_large")
-        body = inflater.unused_data.lstrip(b"\0")
-        if not inflater.eof or (body and wbits != _GZIP):
-            raise zlib.error("cut short, or followed by something else")
-        yield part
 
 
 def _documents(types: tuple[str, str], bodies: tuple[bytes, bytes]) -> tuple[object, object] | None:
     """Parse two JSON bodies; None when they are to be compared as bytes.
 
-    Raises _Unreadable where declared JSON can be read in more ways than one.
+    Raises Unreadable where declared JSON can be read in more ways than one.
     """
     declared = any(_is_json(media) for media in types)
     if not declared and not all(body.lstrip()[:1] in (b"{", b"[") for body in bodies):
@@ -289,7 +242,7 @@ def _documents(types: tuple[str, str], bodies: tuple[bytes, bytes]) -> tuple[obj
         return _json(bodies[0]), _json(bodies[1])
     except json.JSONDecodeError:
         return None
-    except _Unreadable:
+    except Unreadable:
         if declared:
             raise
         return None
@@ -300,35 +253,35 @@ def _is_json(media: str) -> bool:
 
 
 def _json(body: bytes) -> object:
-    """Parse strict JSON. Raises JSONDecodeError for no JSON, _Unreadable for the doubtful."""
+    """Parse strict JSON. Raises JSONDecodeError for no JSON, Unreadable for the doubtful."""
     try:
         return _DECODER.decode(body.decode().removeprefix("\ufeff"))
-    except (json.JSONDecodeError, _Unreadable):
+    except (json.JSONDecodeError, Unreadable):
         raise
     except UnicodeDecodeError:
-        raise _Unreadable("not_utf8") from None
+        raise Unreadable("not_utf8") from None
     except ValueError:  # more digits than Python will turn into an integer
-        raise _Unreadable("json_number_too_long") from None
+        raise Unreadable("json_number_too_long") from None
     except RecursionError:
-        raise _Unreadable("json_too_deep") from None
+        raise Unreadable("json_too_deep") from None
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _Unreadable("json_duplicate_key")
+        raise Unreadable("json_duplicate_key")
     return members
 
 
 def _float(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise _Unreadable("json_number_too_large")
+        raise Unreadable("json_number_too_large")
     return value
 
 
 def _constant(_: str) -> Never:
-    raise _Unreadable("json_not_a_number")
+    raise Unreadable("json_not_a_number")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
@@ -345,5 +298,5 @@ def _form(body: bytes) -> dict[str, list[str]]:
             max_num_fields=_FORM_FIELDS_MAX,
         )
     except ValueError:
-        raise _Unreadable("form_too_many_fields") from None
+        raise Unreadable("form_too_many_fields") from None
     return dict(sorted(fields.items()))

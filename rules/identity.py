@@ -7,9 +7,13 @@ caller looks them up; `translate` puts them in. What is not found parks the inte
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rules.framing import unchunk, with_line, without
+from rules.coding import Unreadable, decoded
+from rules.framing import field, unchunk, with_line, without
 from rules.message import Reply, Request
 from rules.source import Parts, Source, read, write
+
+REPLY_BYTES_MAX = 1_048_576
+"""A compressed reply is decoded up to here to look for an identity: replies of creates are small."""
 
 Key = tuple[str, str]
 """(kind, value on the side that the request was written for)."""
@@ -41,7 +45,10 @@ class Pair:
 
 
 def wanted(translations: tuple[Translation, ...], parts: Parts) -> tuple[Key, ...]:
-    """The identities that a request needs before it can go to the other side."""
+    """The identities that a request needs before it can go to the other side.
+
+    Raises Unreadable where it cannot be told.
+    """
     keys = []
     for translation in translations:
         value = read(translation.source, parts)
@@ -65,15 +72,21 @@ def harvest(harvests: tuple[Harvest, ...], primary: Reply, secondary: Reply) -> 
     """The identities that a pair of replies reveals; one that either side lacks is left out."""
     pairs = []
     for wish in harvests:
-        values = [read(wish.source, parts_of_reply(reply)) for reply in (primary, secondary)]
-        if values[0] is not None and values[1] is not None:
-            pairs.append(Pair(wish.kind, values[0], values[1]))
+        ours, theirs = _value(wish.source, primary), _value(wish.source, secondary)
+        if ours is not None and theirs is not None:
+            pairs.append(Pair(wish.kind, ours, theirs))
     return tuple(pairs)
 
 
-def parts_of_reply(reply: Reply) -> Parts:
-    """A reply as sources see it; a truncated body is not looked into."""
-    return Parts(head=reply.head, payload=payload_of(reply), captures={})
+def _value(source: Source, reply: Reply) -> str | None:
+    try:
+        payload = payload_of(reply)
+        coding = field(reply.head, "content-encoding") if payload else None
+        if coding is not None:
+            payload = decoded(payload, coding, REPLY_BYTES_MAX)
+        return read(source, Parts(head=reply.head, payload=payload, captures={}))
+    except Unreadable:
+        return None
 
 
 def payload_of(message: Request | Reply) -> bytes:

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from rules.coding import Unreadable
 from rules.compare import Comparison
 from rules.framing import RequestHead
 from rules.framing import field as header_field
@@ -178,10 +179,22 @@ def find_route(head: RequestHead, policy: Policy) -> tuple[Route, Mapping[str, t
     return policy.fallback, {}
 
 
-def captures(route: Route, target: str) -> Mapping[str, tuple[int, int]]:
-    """Where the path captures of a route stand in a target that it matched."""
+def captures(route: Route, target: str) -> Mapping[str, tuple[int, int]] | None:
+    """Where the path captures of a route stand in a target; None if the route does not match it."""
     found = route.match.path.fullmatch(target.partition("?")[0])
-    return {} if found is None else {name: found.span(name) for name in found.re.groupindex}
+    return None if found is None else {name: found.span(name) for name in found.re.groupindex}
+
+
+def hindrance(primary: Side, target: str, route: Route | None, policy: Policy) -> str:
+    """Why a write that an earlier run owes must not be delivered under this policy; "" if it may be."""
+    if route is None:
+        return "of a route that the config no longer has"
+    if route.translations and captures(route, target) is None:
+        return "whose target its route no longer matches"
+    stage = policy.categories[route.category].stage or policy.stage
+    if DUTIES[stage].primary is not primary:
+        return f"to {primary.other}, which stage {stage} makes the primary"
+    return ""
 
 
 def reads_body(route: Route) -> bool:
@@ -191,14 +204,15 @@ def reads_body(route: Route) -> bool:
 
 
 def lanes(plan_: Plan, parts: Parts) -> tuple[str, ...]:
-    """The lanes of a write, sorted: one per entity key; the route's own lane where a key is missing."""
+    """The lanes of a write, sorted: one per entity key, and the route's own lane where a key is missing."""
     route = plan_.route
     if route.ordering is Ordering.NONE:
         return ()
-    keys = [read(source, parts) for source in route.entity_keys]
+    keys = _keys(route, parts)
+    names = {f"{route.entity or route.name}:{key}" for key in keys if key is not None}
     if not keys or None in keys:
-        return (f"{route.name}",)
-    return tuple(sorted({f"{route.entity or route.name}:{key}" for key in keys}))
+        names.add(route.name)
+    return tuple(sorted(names))
 
 
 def is_sampled(plan_: Plan, policy: Policy, parts: Parts) -> bool:
@@ -206,8 +220,19 @@ def is_sampled(plan_: Plan, policy: Policy, parts: Parts) -> bool:
     percent = plan_.category.percent
     if percent >= 100.0:
         return True
-    keys = [read(source, parts) or "" for source in plan_.route.entity_keys]
+    keys = [key or "" for key in _keys(plan_.route, parts)]
     return in_sample("\n".join(keys) or parts.target, percent, policy.salt)
+
+
+def _keys(route: Route, parts: Parts) -> list[str | None]:
+    return [_key(source, parts) for source in route.entity_keys]
+
+
+def _key(source: Source, parts: Parts) -> str | None:
+    try:
+        return read(source, parts)
+    except Unreadable:
+        return None
 
 
 def _literal(text: str) -> str:

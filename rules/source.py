@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Struct
 
+from rules.coding import Unreadable
 from rules.framing import field
 from rules.pointer import parse
 
@@ -64,7 +65,11 @@ def parse_source(text: str) -> Source:
 
 
 def read(source: Source, parts: Parts) -> str | None:
-    """The value at a source as text, or None when it is not there (or is not a string or an integer)."""
+    """The value at a source as text, or None when it is not there.
+
+    Raises Unreadable where it may be there but cannot be told: JSON that is none, or a value that is
+    neither a string nor an integer.
+    """
     match source.place:
         case Place.PATH:
             span = parts.captures.get(source.name)
@@ -197,7 +202,9 @@ def _scalar(text: str) -> str | None:
     value = json.loads(text)
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")  # half a surrogate pair
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise Unreadable("no_scalar")
+    return None if value is None else str(value)
 
 
 def _write_json(payload: bytes, tokens: tuple[str, ...], value: str) -> bytes:
@@ -213,18 +220,21 @@ def _write_json(payload: bytes, tokens: tuple[str, ...], value: str) -> bytes:
 
 
 def _locate(payload: bytes, tokens: tuple[str, ...]) -> tuple[str, int, int] | None:
-    """The decoded text, and where in it the value at a pointer starts and ends."""
+    """The decoded text, and where in it the value at a pointer starts and ends; None if it is absent."""
+    if not payload.strip():
+        return None
     try:
         text = payload.decode("utf-8")
-        start = _after_space(text, 0)
+        start = _after_space(text, 1 if text.startswith("\ufeff") else 0)
         for token in tokens:
             found = _child(text, start, token)
             if found is None:
+                _end(text, start)  # absent, or is it no JSON at all?
                 return None
             start = found
         return text, start, _end(text, start)
     except (ValueError, RecursionError, IndexError):
-        return None
+        raise Unreadable("no_json") from None
 
 
 def _child(text: str, start: int, token: str) -> int | None:

@@ -16,6 +16,7 @@ LEVELS: dict[str, int] = {
     "rules": 0,
     "rules.message": 0,
     "rules.breaker": 1,
+    "rules.coding": 1,
     "rules.fate": 1,
     "rules.framing": 1,
     "rules.payload": 1,

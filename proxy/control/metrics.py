@@ -64,7 +64,7 @@ DECLARED: tuple[Declared, ...] = (
     Declared("refused_total", "Requests answered by Twinwrite itself.", (), lambda _, r: _one(r.refused)),
     Declared("relayed_total", "Reads relayed to the primary.", (), lambda t, _: _one(t.relayed)),
     Declared("writes_accepted_total", "Accepted writes: intents plus skipped.", (), lambda t, _: _one(t.accepted)),
-    Declared("intents", "Intents by state; earlier runs on this journal count.", ("state",), lambda t, _: _many(t.states)),
+    Declared("intents", "Intents by state; earlier runs count, too.", ("state",), lambda t, _: _many(t.states)),
     Declared("writes_skipped_total", "Accepted writes without an intent.", ("reason",), lambda t, _: _many(t.skips)),
     Declared("writes_in_flight", "Mirrored writes that were not answered yet.", (), lambda t, _: _one(t.in_flight)),
     Declared("connections", "Open client connections.", (), lambda _, r: _one(r.connections)),

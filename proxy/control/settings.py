@@ -194,7 +194,7 @@ class Delivery:
     """`[delivery]`: how owed writes get to the secondary."""
 
     concurrency_max: int = key(32, "Writes to the secondary at once.", "", _COUNT)
-    attempts_max: int = key(100, "Tries before a write is a dead letter.", "", _COUNT)
+    attempts_max: int = key(100000, "Tries before a write is a dead letter.", "", _COUNT)
     age_max_seconds: float = key(
         604800.0, "Age at which a failing write is a dead letter.", "seconds", _AGE
     )

@@ -15,16 +15,20 @@ from proxy.flow.evidence import Evidence
 from proxy.flow.guard import Guard
 from proxy.flow.identities import Identities
 from proxy.flow.lanes import Lanes
-from proxy.flow.secondary import Job, Missing, Secondary, Tried
+from proxy.flow.secondary import Job, Missing, Prepared, Secondary, Tried, Untranslatable
 from proxy.flow.tasks import Tasks
 from proxy.store.intent import Damaged, Intent, Result
 from proxy.store.journal import Journal
+from proxy.store.writer import StoreError
 from rules.breaker import Breaker
 from rules.fate import Event, Limits, State, Step, Try, after_secondary
 from rules.framing import field
-from rules.identity import Pair
+from rules.identity import Key, Pair
 from rules.message import Reply, Side
 from rules.route import Route
+
+FAILED_MAX = 5
+"""After so many exceptions of our own a write is a dead letter: a sixth try would fail as well."""
 
 RETRY_AFTER_S_MAX = 300.0
 """A Retry-After beyond this is cut: a typing error at the secondary must not stop catch-up for a day."""
@@ -54,7 +58,7 @@ class Delivery:
         route_of: Callable[[str], Route],
         chance: Callable[[], float],
     ) -> None:
-        self.paused = False  # the kill switch
+        self.paused = True  # until `start`; later by the kill switch and at the end
         self._rooms = rooms
         self._settings = settings
         self._limits = limits
@@ -66,7 +70,8 @@ class Delivery:
         self._runnable: dict[str, deque[Intent]] = {}
         self._active: dict[str, int] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._parked: dict[Intent, float] = {}
+        self._parked: dict[Intent, tuple[float, Key]] = {}  # since when, for which identity
+        self._failed: dict[Intent, int] = {}  # tries that ended in an exception of ours
         self._in_memory = 0
         self._sent: list[Intent] = []  # since the last tick
         rooms.guard.watch(self._breaker_changed)
@@ -82,8 +87,8 @@ class Delivery:
 
     def release(self, intent: Intent) -> None:
         """The intent is settled as owed: it may be sent when its turn comes."""
-        if self._in_memory + intent.bytes > self._settings.memory_bytes_max:
-            intent.request = intent.reply = None  # the journal has both
+        if intent.spool or self._in_memory + intent.bytes > self._settings.memory_bytes_max:
+            intent.request = intent.reply = None  # the journal has both, and verifies them
         else:
             self._in_memory += intent.bytes
         self._durable[intent] = None
@@ -91,7 +96,7 @@ class Delivery:
             self._ready(intent)
 
     def resume(self, intents: list[Intent]) -> None:
-        """What an earlier run owed, in the primary's order."""
+        """What an earlier run owed, in the primary's order; sent once `start` is called."""
         for intent in intents:
             self._lanes.enter(intent, intent.lanes)
             self._durable[intent] = None
@@ -101,17 +106,28 @@ class Delivery:
             if self._lanes.is_first(intent):
                 self._ready(intent)
 
+    def start(self) -> None:
+        """Begin to send."""
+        self.paused = False
+        for category in list(self._runnable):
+            self._pump(category)
+
+    def withdraw(self, intent: Intent) -> None:
+        """Take back a place that was reserved: the write is not owed after all."""
+        self._leave(intent)
+
     def sweep(self) -> None:
         """Once per tick: note the tries that last; what has been parked for too long needs a person."""
         sent, self._sent = self._sent, []
         for intent in sent:
             if intent.state is State.S_SENT:
                 self._rooms.journal.note_sent(intent)
-        now = self._loop.time()
-        limit = self._settings.parked_seconds_max
-        for intent in [intent for intent, since in self._parked.items() if since < now - limit]:
+        oldest = self._loop.time() - self._settings.parked_seconds_max
+        for intent, (since, key) in list(self._parked.items()):
+            if since >= oldest:
+                break  # parked in this order
             del self._parked[intent]
-            self._rooms.identities.forget(intent)
+            self._rooms.identities.forget(intent, intent.primary, key)
             self._conclude(intent, Step(event=Event.BURY, reason="parked_seconds_max"))
 
     def oldest(self) -> float | None:
@@ -152,19 +168,25 @@ class Delivery:
     async def _run(self, intent: Intent) -> None:
         try:
             await self._deliver(intent)
-        except Exception:  # a bug, or a disk that cannot be read: the intent is owed all the same
-            self._again(intent)
+        except Exception as error:  # the intent is owed all the same
+            if intent in self._durable:
+                self._again(intent, error)
             raise
         finally:
             self._active[intent.category] -= 1
             self._pump(intent.category)
 
-    def _again(self, intent: Intent) -> None:
+    def _again(self, intent: Intent, error: Exception) -> None:
+        """A try ended in an exception of ours: a disk that cannot be read is waited for, a bug is not."""
         self._rooms.guard.release(intent.category)
+        failed = 0 if isinstance(error, StoreError) else self._failed.get(intent, 0) + 1
+        self._failed[intent] = failed
+        if failed >= FAILED_MAX:
+            self._conclude(intent, Step(event=Event.BURY, reason="internal_error"))
+            return
         if intent.state is State.S_SENT:
             self._rooms.journal.conclude(intent, Event.RETRY, Result("internal_error"))
-        if intent.state is State.S_PENDING:
-            self._loop.call_later(self._limits.backoff_max_s, self._ready, intent)
+        self._loop.call_later(self._limits.backoff_max_s, self._ready, intent)
 
     # the background of one write
 
@@ -172,14 +194,12 @@ class Delivery:
         rooms = self._rooms
         try:
             job = await self._job(intent)
-        except Damaged as error:
-            rooms.guard.release(intent.category)
-            self._conclude(intent, Step(event=Event.BURY, reason=f"damaged_payload: {error}"))
+            prepared = await rooms.secondary.prepare(job)
+        except (Damaged, OSError) as error:
+            self._hinder(intent, Untranslatable(f"damaged_payload: {error}"))
             return
-        prepared = await rooms.secondary.prepare(job)
-        if isinstance(prepared, Missing):
-            rooms.guard.release(intent.category)
-            self._park(intent, prepared)
+        if not isinstance(prepared, Prepared):
+            self._hinder(intent, prepared)
             return
         rooms.journal.sending(intent)
         self._sent.append(intent)
@@ -241,18 +261,26 @@ class Delivery:
                 self._rooms.journal.conclude(waiting, Event.UNPARK, Result("identity learned"))
                 self._ready(waiting)
 
+    def _hinder(self, intent: Intent, why: Missing | Untranslatable) -> None:
+        self._rooms.guard.release(intent.category)
+        if isinstance(why, Missing):
+            self._park(intent, why)
+        else:
+            self._conclude(intent, Step(event=Event.BURY, reason=why.reason))
+
     def _park(self, intent: Intent, missing: Missing) -> None:
         kind, value = missing.key
         if not self._rooms.identities.wait(intent, intent.primary, missing.key):
             self._ready(intent)  # learned while we looked
             return
-        self._parked[intent] = self._loop.time()
+        self._parked[intent] = (self._loop.time(), missing.key)
         self._rooms.journal.conclude(
             intent, Event.PARK, Result(f"identity {kind} {value} is not known")
         )
 
     def _leave(self, intent: Intent) -> None:
         self._durable.pop(intent, None)
+        self._failed.pop(intent, None)
         for freed in self._lanes.leave(intent, intent.lanes):
             if freed in self._durable:
                 self._ready(freed)

@@ -72,13 +72,12 @@ class Identities:
             freed += self._waiting.pop((side, (pair.kind, identity.on(side))), [])
         return freed
 
-    def forget(self, intent: Intent) -> None:
-        """The intent does not wait any more."""
-        for key, waiting in list(self._waiting.items()):
-            if intent in waiting:
-                waiting.remove(intent)
-                if not waiting:
-                    del self._waiting[key]
+    def forget(self, intent: Intent, side: Side, key: Key) -> None:
+        """The intent does not wait for this identity any more."""
+        waiting = self._waiting[side, key]
+        waiting.remove(intent)
+        if not waiting:
+            del self._waiting[side, key]
 
     def _is_new(self, identity: Identity) -> bool:
         return any(self._known(side, identity) is None for side in Side)

@@ -3,15 +3,22 @@
 Law: it decides nothing and changes no state; what it found out is one `Tried` value.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 from msgspec import Struct
 
 from proxy.control.tally import Tally
 from proxy.flow.identities import Identities
+from proxy.store.writer import StoreError
 from proxy.wire.body import in_memory
 from proxy.wire.pool import Pool
-from rules.compare import Answer, Verdict, compare
+from rules.coding import Unreadable
+from rules.compare import Answer, Verdict, VerdictKind, compare
 from rules.framing import field, joined, with_line
 from rules.identity import (
     Key,
@@ -26,8 +33,13 @@ from rules.message import Failure, Outcome, Reply, Request, Role, Side
 from rules.route import Route, captures, reads_body
 from rules.source import Parts
 
+Done = TypeVar("Done")
+
 IDEMPOTENCY_KEY = "Idempotency-Key"
 """draft-ietf-httpapi-idempotency-key-header: passed on; where it is absent one is minted."""
+
+APART_BYTES_MIN = 16_384
+"""Bodies beyond this are parsed and compared in a thread: field by field, 16 KiB take some 5 ms."""
 
 READ_HEADERS = ("content-type", "content-encoding")
 """What the comparison needs to read a body, beside the headers that it compares."""
@@ -59,6 +71,12 @@ class Missing(Struct, frozen=True, gc=False):
     key: Key
 
 
+class Untranslatable(Struct, frozen=True, gc=False):
+    """Whether the request carries an identity cannot be told: it must not be sent as it is."""
+
+    reason: str
+
+
 class Tried(Struct, frozen=True, kw_only=True, gc=False):
     """What came of a try. `verdict` is None when there is nothing to compare."""
 
@@ -72,35 +90,52 @@ class Secondary:
     """Sends to whichever side is secondary for the job."""
 
     def __init__(
-        self, pools: dict[Side, Pool], identities: Identities, tally: Tally, hop: bytes
+        self,
+        pools: dict[Side, Pool],
+        identities: Identities,
+        tally: Tally,
+        hop: bytes,
+        pending_max: int = 1000,
     ) -> None:
         self._pools = pools
+        self._hop = hop
         self._identities = identities
         self._tally = tally
-        self._hop = hop
+        self._comparing = 0
+        self._pending_max = pending_max
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, "compare")
 
-    async def prepare(self, job: Job) -> Prepared | Missing:
-        """Translate the request for the secondary."""
-        route, request = job.route, job.request
-        if not route.translations:
-            return Prepared(request, {})
-        if reads_body(route):
-            request = in_memory(request)
-        parts = Parts(
-            target=request.target,
-            head=request.head,
-            payload=payload_of(request),
-            captures=captures(route, request.target),
+    async def prepare(self, job: Job) -> Prepared | Missing | Untranslatable:
+        """Translate the request for the secondary. Raises OSError when its spool file cannot be read."""
+        if not job.route.translations:
+            return Prepared(job.request, {})
+        try:
+            if job.request.spool is None or not reads_body(job.route):
+                return await self._translate(job, job.request, _parts(job.request, job.route))
+            request = await self._apart(in_memory, job.request)
+            parts = await self._apart(_parts, request, job.route)
+            return await self._translate(job, request, parts)
+        except Unreadable as error:
+            return Untranslatable(str(error))
+
+    async def _translate(self, job: Job, request: Request, parts: Parts) -> Prepared | Missing:
+        translations = job.route.translations
+        large = len(parts.payload) > APART_BYTES_MIN
+        keys = (
+            await self._apart(wanted, translations, parts) if large else wanted(translations, parts)
         )
-        keys = wanted(route.translations, parts)
         found = await self._identities.find(job.primary, keys)
         for key in keys:
             if key not in found:
                 return Missing(key)
-        return Prepared(rebuilt(request, translate(route.translations, parts, found)), found)
+        if not large:
+            return Prepared(rebuilt(request, translate(translations, parts, found)), found)
+        changed = await self._apart(translate, translations, parts, found)
+        return Prepared(await self._apart(rebuilt, request, changed), found)
 
     async def send(self, job: Job, prepared: Prepared) -> Tried:
-        """Send a prepared request, and judge the two replies."""
+        """Send a prepared request, and judge the two replies. Once it is sent, nothing here fails."""
         request, comparison = prepared.request, job.route.comparison
         limit = REPLY_BYTES_MAX if comparison is None else comparison.body_bytes_max
         head = with_line(request.head, self._hop)
@@ -111,24 +146,58 @@ class Secondary:
         if isinstance(outcome, Failure):
             return Tried(request=request, outcome=outcome)
         pairs = harvest(job.route.harvests, job.reply, outcome)
-        await self._identities.recall(pairs, job.primary)
-        return Tried(
-            request=request,
-            outcome=outcome,
-            pairs=pairs,
-            verdict=judge(job, outcome, pairs, prepared.found),
-        )
+        with suppress(StoreError):  # then a contradiction is seen by the table, not counted
+            await self._identities.recall(pairs, job.primary)
+        verdict = await self._judge(job, outcome, pairs, prepared.found)
+        return Tried(request=request, outcome=outcome, pairs=pairs, verdict=verdict)
+
+    async def _judge(
+        self, job: Job, outcome: Reply, pairs: tuple[Pair, ...], found: Mapping[Key, str]
+    ) -> Verdict | None:
+        """Small bodies at once; larger ones in the one thread for it, or skipped when it is far behind."""
+        size = len(job.reply.body) + len(outcome.body)
+        if (
+            job.route.comparison is None
+            or size <= APART_BYTES_MIN
+            or job.reply.body == outcome.body
+        ):
+            return judge(job, outcome, pairs, found)
+        if self._comparing >= self._pending_max:
+            return Verdict(kind=VerdictKind.SKIPPED, reason="pending_max")
+        self._comparing += 1
+        try:
+            return await self._apart(judge, job, outcome, pairs, found)
+        finally:
+            self._comparing -= 1
+
+    def close(self) -> None:
+        """Give up what is still to be compared."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _apart(self, work: Callable[..., Done], *arguments: object) -> Done:
+        """Run what takes long away from the loop."""
+        return await self._loop.run_in_executor(self._thread, partial(work, *arguments))
+
+
+def _parts(request: Request, route: Route) -> Parts:
+    spans = captures(route, request.target)
+    return Parts(
+        target=request.target,
+        head=request.head,
+        payload=payload_of(request),
+        captures={} if spans is None else spans,
+    )
 
 
 def judge(
     job: Job, outcome: Reply, pairs: tuple[Pair, ...], found: Mapping[Key, str]
 ) -> Verdict | None:
     """The verdict on the two replies; identities that are pairs count as equal."""
-    if job.route.comparison is None:
+    comparison = job.route.comparison
+    if comparison is None:
         return None
     same = {(pair.primary, pair.secondary) for pair in pairs}
     same.update((key[1], value) for key, value in found.items())
-    comparison = job.route.comparison
     names = (*READ_HEADERS, *comparison.headers)
     return compare(answer(job.reply, names), answer(outcome, names), comparison, frozenset(same))
 

@@ -4,7 +4,7 @@ Law: bounded in number; one too many, an open breaker or a missing identity is a
 """
 
 from proxy.flow.delivery import Delivery, Rooms
-from proxy.flow.secondary import Job, Missing
+from proxy.flow.secondary import Job, Prepared
 from proxy.wire.body import discard
 from rules.compare import VerdictKind
 from rules.message import Reply, Request
@@ -37,6 +37,9 @@ class Shadow:
     async def _run(self, job: Job, category: str) -> None:
         try:
             await self._try(job, category)
+        except BaseException:
+            self._rooms.guard.release(category)
+            raise
         finally:
             self._pending -= 1
             discard(job.request)
@@ -44,7 +47,7 @@ class Shadow:
     async def _try(self, job: Job, category: str) -> None:
         rooms = self._rooms
         prepared = await rooms.secondary.prepare(job)
-        if isinstance(prepared, Missing):
+        if not isinstance(prepared, Prepared):
             rooms.guard.release(category)
             rooms.tally.verdicts[VerdictKind.NOT_COMPARABLE] += 1
             return

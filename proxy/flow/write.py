@@ -4,6 +4,7 @@ Law: one function (`_journaled`) that fits on a screen. Once the body is whole, 
 whatever the client does. Nothing here waits for the secondary.
 """
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from proxy.wire.pool import Exchange, Pool
 from rules.fate import Event, State, after_primary
 from rules.framing import Refusal, RequestHead, with_line
 from rules.identity import payload_of
-from rules.message import Failure, Framing, Outcome, Reply, Request, Role, Side
+from rules.message import Cause, Failure, Framing, Outcome, Reply, Request, Role, Side
 from rules.problem import status_of
 from rules.route import Ordering, Plan, Policy, Skip, is_sampled, lanes, reads_body
 from rules.source import Parts
@@ -83,12 +84,12 @@ class Write:
 
     def data(self, data: bytes, ended: bool) -> None:
         """Part of Sink."""
-        if ended and self._spool is None:
+        listen = self._rooms.listen
+        if ended and self._spool is None and len(data) <= listen.spool_memory_bytes_max:
             self._go(data)
             return
         try:
             if self._spool is None:
-                listen = self._rooms.listen
                 path = self._rooms.journal.spool_path()
                 self._spool = Spool(path, listen.spool_memory_bytes_max, listen.body_bytes_max)
             self._spool.add(data)
@@ -148,28 +149,36 @@ class Write:
         )  # fmt: skip
 
     async def _run(self, request: Request) -> None:
-        rooms, plan = self._rooms, self._plan
         try:
-            seen = in_memory(request) if reads_body(plan.route) else request
-            parts = Parts(
-                target=request.target,
-                head=request.head,
-                payload=payload_of(seen),
-                captures=plan.captures,
-            )
-            if not is_sampled(plan, self._policy, parts):
+            if request.spool and reads_body(self._plan.route):
+                sampled, names = await asyncio.to_thread(self._keys, request)
+            else:
+                sampled, names = self._keys(request)
+            if not sampled:
                 await self._unjournaled(request, Skip.SAMPLE)
-            elif plan.mirror is Mirror.SHADOW:
+            elif self._plan.mirror is Mirror.SHADOW:
                 await self._unjournaled(request, Skip.SHADOW)
             else:
-                await self._journaled(request, self._intent(request, lanes(plan, parts)))
+                await self._journaled(request, self._intent(request, names))
         except Exception:
             self._client.refuse(
                 Refusal(502, "the sidecar failed; the primary may have applied the write")
             )
             raise
         finally:
-            rooms.tally.in_flight -= 1
+            self._rooms.tally.in_flight -= 1
+
+    def _keys(self, request: Request) -> tuple[bool, tuple[str, ...]]:
+        """Whether the entity is within the percent, and the lanes of the write."""
+        plan = self._plan
+        seen = in_memory(request) if reads_body(plan.route) else request
+        parts = Parts(
+            target=request.target,
+            head=request.head,
+            payload=payload_of(seen),
+            captures=plan.captures,
+        )
+        return is_sampled(plan, self._policy, parts), lanes(plan, parts)
 
     async def _journaled(self, request: Request, intent: Intent) -> None:
         rooms, plan = self._rooms, self._plan
@@ -188,15 +197,19 @@ class Write:
             return
         finally:
             rooms.turnstile.leave(turn, turns)
-        try:
-            await rooms.journal.settle(intent, event, outcome)
-        except (
-            StoreError
-        ) as error:  # it is written when the disk takes it; else it is `unknown` after a restart
-            rooms.log.error("settle_failed", intent=intent.id, error=str(error))
+        await self._settle(intent, event, outcome)
         self._answer(exchange, outcome)
         if intent.state is State.S_PENDING:
             rooms.delivery.release(intent)
+
+    async def _settle(self, intent: Intent, event: Event, outcome: Outcome) -> None:
+        """The primary has spoken: whatever the disk says, the client is answered and the lane goes on."""
+        try:
+            await self._rooms.journal.settle(intent, event, outcome)
+        except (
+            StoreError
+        ) as error:  # written when the disk takes it; else `unknown` after a restart
+            self._rooms.log.error("settle_failed", intent=intent.id, error=str(error))
 
     async def _without_journal(self, request: Request, intent: Intent, error: StoreError) -> None:
         self._rooms.log.error("journal_failed", error=str(error))
@@ -227,8 +240,12 @@ class Write:
         rooms = self._rooms
         head = with_line(request.head, rooms.hop)
         limit = rooms.journal_settings.reply_bytes_max
-        begun = await rooms.pools[self._plan.primary].begin(request, head, limit, hold=True)
-        outcome = begun if isinstance(begun, Failure) else await begun.outcome
+        try:
+            begun = await rooms.pools[self._plan.primary].begin(request, head, limit, hold=True)
+            outcome = begun if isinstance(begun, Failure) else await begun.outcome
+        except Exception as error:  # noqa: BLE001 - a bug of ours: the primary may have acted
+            rooms.log.failure("primary_failed", error)
+            begun = outcome = Failure(cause=Cause.RESET, sent=True, detail="the sidecar failed")
         rooms.tally.outcome(Role.PRIMARY, word(outcome), outcome.latency_s)
         return (None if isinstance(begun, Failure) else begun), outcome
 

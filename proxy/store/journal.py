@@ -144,19 +144,19 @@ class Journal:
 
     async def settle(self, intent: Intent, event: Event, outcome: Outcome) -> None:
         """Record the primary's outcome; durable when it returns (`confirm`), StoreError if it cannot be."""
+        status, reply, intent.reason = 0, None, ""
+        if isinstance(outcome, Failure):
+            intent.reason = storable(f"{outcome.cause}: {outcome.detail}")
+        else:
+            status = outcome.status
+            if event is Event.PRIMARY_APPLIED:
+                intent.reply = outcome
+                reply = pack_reply(outcome, self._settings.reply_bytes_max)
+                intent.bytes += len(reply)
         self._move(intent, event)
         if event is Event.PRIMARY_APPLIED:
             self._move(intent, Event.OWE)
-        status, reply, reason = 0, None, ""
-        if isinstance(outcome, Failure):
-            reason = storable(f"{outcome.cause}: {outcome.detail}")
-        else:
-            status = outcome.status
-            intent.reply = outcome
-            if intent.state in OWED:
-                reply = pack_reply(outcome, self._settings.reply_bytes_max)
-        intent.reason = reason
-        facts = (intent.state, intent.sequence, self.now(), reason, status)
+        facts = (intent.state, intent.sequence, self.now(), intent.reason, status, intent.bytes)
         operation: tuple[Statement, Row, After]
         if intent.state in CLOSED:
             operation = (schema.SETTLE_CLOSED, (*facts, intent.id), self._closing(intent))

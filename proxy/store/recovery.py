@@ -39,11 +39,6 @@ def recover(connection: sqlite3.Connection) -> Recovered:
             connection.execute(
                 "UPDATE intents SET state = ? WHERE state = ?", (move(state, event), state)
             )
-        # A try is written behind: the last one may have been made and not be recorded. Counting it
-        # is what makes a DELETE that finds nothing the second time `done`, not dead.
-        connection.execute(
-            "UPDATE intents SET attempts = 1 WHERE attempts = 0 AND state = ?", (State.S_PENDING,)
-        )
         closed = tuple(CLOSED)
         marks = ",".join("?" * len(closed))
         connection.execute(
@@ -70,6 +65,9 @@ def _intent(row: tuple[object, ...]) -> Intent:
     values["primary"] = Side(str(values.pop("primary_side")))
     values["state"] = State(str(values["state"]))
     values["lanes"] = tuple(json.loads(str(values["lanes"])))
+    # A try is written behind: the last one may have been made and not be recorded. Counting it is
+    # what makes a DELETE that finds nothing the second time `done`, not dead.
+    values["attempts"] = max(int(str(values["attempts"])), 1)
     return Intent(**values)  # type: ignore[arg-type]
 
 

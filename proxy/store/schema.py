@@ -73,7 +73,7 @@ _BEGUN = (
     "id, state, route, category, stage, primary_side, lanes, method, target,"
     " received_at, changed_at, bytes, spool, payload, digest"
 )
-_SETTLED = ("state", "sequence", "changed_at", "reason", "primary_status", "reply")
+_SETTLED = ("state", "sequence", "changed_at", "reason", "primary_status", "bytes", "reply")
 _CONCLUDED = ("state", "changed_at", "due_at", "attempts", "reason", "verdict", "secondary_status")
 
 BEGIN = Statement(

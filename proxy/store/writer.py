@@ -188,7 +188,7 @@ class Writer:
         started = self._loop.time()
         try:
             bad = await self.call(partial(_transact, batch=batch))
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - the loop of the one writer must not end
             self._refuse(batch, error)
             return False
         self.commits += 1
@@ -215,7 +215,7 @@ class Writer:
             elif not operation.waiter.done():
                 operation.waiter.set_exception(StoreError(repr(error)))
 
-    def _refuse(self, batch: list[_Operation], error: StoreError) -> None:
+    def _refuse(self, batch: list[_Operation], error: Exception) -> None:
         kept = [operation for operation in batch if operation.waiter is None]
         for operation in batch:
             if operation.waiter is not None and not operation.waiter.done():
@@ -227,7 +227,7 @@ class Writer:
             self.dropped += len(kept)
 
     async def _checkpoint_if_long(self) -> None:
-        with suppress(StoreError, FileNotFoundError):
+        with suppress(StoreError, OSError):
             if self._wal.stat().st_size > WAL_BYTES_MAX:
                 await self.call(_checkpoint)
 

@@ -107,14 +107,18 @@ class Connection(asyncio.Protocol):
                 self.deadline = self._sent_at + self._pool.first_byte_timeout_s
 
     async def write_file(self, file: BinaryIO) -> None:
-        """The rest of the request from a file, as fast as the backend takes it; raises OSError."""
-        try:
-            while self._receiver is not None and (piece := file.read(FILE_PIECE_BYTES)):
-                self.write(piece, ended=False)
-                await (asyncio.sleep(0) if self._room is None else self._room)
-        except (asyncio.CancelledError, OSError):
-            self.abandon()  # half a request must not end as a whole one
-            raise
+        """The rest of the request from a file, as fast as the backend takes it; closes the file."""
+        with file:
+            try:
+                while self._receiver is not None and (piece := file.read(FILE_PIECE_BYTES)):
+                    self.write(piece, ended=False)
+                    await (asyncio.sleep(0) if self._room is None else self._room)
+            except asyncio.CancelledError:
+                self.abandon()  # half a request must not end as a whole one
+                raise
+            except OSError as error:
+                self._fail(Cause.RESET, f"the spool file cannot be read: {error}")
+                return
         self.write(b"", ended=True)
 
     def serves(self, receiver: Receiver) -> bool:

@@ -8,6 +8,7 @@ import asyncio
 import math
 import socket
 import struct
+import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -56,7 +57,7 @@ class Clients:
         self.refused = 0
         self.draining = False
         self.loop = asyncio.get_running_loop()
-        self.now = self.loop.time
+        self.now = time.monotonic
         self.idle_timeout_s = listen.idle_timeout_ms / 1000
         self.head_timeout_s = listen.head_timeout_ms / 1000
         self.body_timeout_s = listen.body_timeout_ms / 1000
@@ -144,10 +145,8 @@ class Downstream(asyncio.Protocol):
             self.transport.write(data)
         if ended:
             self._end()
-        elif self._blocked:
-            self._sink.writable(
-                False
-            )  # again: a sink that has just begun to stream missed the first
+        elif self._blocked:  # a sink that has just begun to stream was not told
+            self._sink.writable(False)
 
     def refuse(self, refusal: Refusal, **members: str) -> None:
         """Answer with a problem document instead of a backend's reply; a reply that has begun is cut."""
@@ -301,17 +300,19 @@ class Downstream(asyncio.Protocol):
         self._head = head
         self._heading = False
         self._close = not head.keep_alive or clients.draining
-        if head.framing is not Framing.NONE:
-            self._reader = reader_for(head.framing, head.length)
+        length = head.length
+        whole = head.framing is not Framing.CHUNKED and len(data) >= length
+        if not whole:
+            self._reader = reader_for(head.framing, length)
         sink = clients.door(self, head)
         if isinstance(sink, Refusal):
             self._refuse(sink)
-            return b"" if self._close else data
+            return b"" if self._close else data[length:]
         self._sink = sink
-        if self._reader is None:
+        if whole:
             self.deadline = math.inf
-            sink.data(b"", True)
-            return data
+            sink.data(data[:length], True)
+            return data[length:]
         if head.expects_continue and not data:
             self.transport.write(CONTINUE)
         return self._take_body(data, first=True)
@@ -377,14 +378,12 @@ class Downstream(asyncio.Protocol):
             self.data_received(b"")
 
     def _leave(self) -> None:
-        """Close as soon as the client has its reply; wait for it where it may still be sending."""
-        said_so = self._eof or (self._head is not None and not self._head.keep_alive)
-        quiet = said_so and self._reader is None and not self._buffer
+        """Let the client have its reply; then close, but not before it does: it may still be sending."""
         self._close = True
         self._reader = None
         self._buffer = b""
         self._watch()
-        if quiet:
+        if self._eof:
             self.transport.close()
         else:
             self._start_reading()

@@ -90,6 +90,8 @@ class ChunkedReader:
         line = self._line + data[at : end or at + CHUNK_LINE_BYTES_MAX]
         if len(line) + (not end) > CHUNK_LINE_BYTES_MAX:
             raise BadFraming("a chunk line or trailer line is too long")
+        if not end and 13 in line[:-1]:
+            raise BadFraming("a chunk line or trailer line has a bare CR")
         if not end:
             self._line = line
             return len(data)

@@ -7,8 +7,9 @@ the others grow old and are closed before the server closes them.
 
 import asyncio
 import socket
+import time
 from collections import deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from proxy.control.settings import Backend
 from proxy.wire.body import open_spool
@@ -107,9 +108,10 @@ class Pool:
         self.total_timeout_s = backend.total_timeout_ms / 1000
         self._backend = backend
         self._loop = asyncio.get_running_loop()
-        self.now = self._loop.time
+        self.now = time.monotonic  # the time of uvloop stands still for a whole turn of the loop
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
+        self._uploads: set[asyncio.Task[None]] = set()
         self._places = 0  # taken: by open connections, and by those who are to open one
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
 
@@ -138,20 +140,30 @@ class Pool:
     async def _begin_spooled(
         self, request: Request, head: bytes, limit: int, *, hold: bool
     ) -> Exchange | Failure:
-        sent = False
+        """The upload goes on by itself once there is an outcome: a backend may reply while it reads."""
         try:
-            with open_spool(request) as file:
-                connection = self.idle() or await self.connect()
-                if isinstance(connection, Failure):
-                    return connection
-                exchange = Exchange(connection, limit, hold=hold)
-                sent = True
-                connection.start(exchange, request.method, head, ended=False)
-                await connection.write_file(file)
-                return exchange
+            file = open_spool(request)
         except OSError as error:
-            detail = f"the spool file cannot be read: {error}"
-            return Failure(cause=Cause.RESET, sent=sent, detail=detail)
+            return _not_sent(Cause.RESET, f"the spool file cannot be read: {error}", 0.0)
+        with ExitStack() as opened:
+            opened.enter_context(file)
+            connection = self.idle() or await self.connect()
+            if isinstance(connection, Failure):
+                return connection
+            opened.pop_all()  # the upload closes it
+        exchange = Exchange(connection, limit, hold=hold)
+        connection.start(exchange, request.method, head, ended=False)
+        upload = self._loop.create_task(connection.write_file(file))
+        self._uploads.add(upload)
+        upload.add_done_callback(self._uploads.discard)
+        try:
+            await asyncio.wait((upload, exchange.outcome), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            upload.cancel()
+            file.close()  # an upload that has not begun yet would not
+            connection.abandon()
+            raise
+        return exchange
 
     def idle(self) -> Connection | None:
         """A free open connection, if there is one now."""
@@ -164,11 +176,11 @@ class Pool:
     async def connect(self) -> Connection | Failure:
         """A free connection, new or given back by another; waits at most `pool_timeout_ms` for it."""
         started = self.now()
-        deadline = started + self._backend.pool_timeout_ms / 1000
+        timeout_s = self._backend.pool_timeout_ms / 1000
         again = False
         while self._places >= self._backend.connections_max:
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout(started + timeout_s - self.now()):
                     connection = await self._wait(first=again)
             except TimeoutError:
                 return _not_sent(Cause.POOL_FULL, "no connection became free", self.now() - started)

@@ -21,7 +21,7 @@ from bench.backend import message_end
 from bench.contestants import CONTESTANTS
 from bench.load import percentile
 from bench.rounds import Row
-from bench.summary import Ratio, Setting, Spread, problems, ratio
+from bench.summary import Ratio, Setting, Spread, failed, problems, ratio
 from bench.tools import Cores, Pin, ToolError, run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -188,6 +188,9 @@ def test_a_ratio_is_formed_within_each_round() -> None:
 
 def test_what_makes_a_run_doubtful_is_said() -> None:
     assert problems([_row("dual", 1)]) == []
+    assert not failed([_row("dual", 1)])
+    assert failed([_row("relay", 1), _row("dual", 1, settled=False)])
+    assert failed([_row("dual", 1, requests=0)])
     assert "status 503" in problems([_row("dual", 1, errors={"status 503": 1})])[0]
     assert "quiet" in problems([_row("dual", 1, settled=False)])[0]
     assert "schedstat" in problems([_row("dual", 1, clocks_agree=False)])[0]

@@ -5,6 +5,8 @@ import shlex
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rules.evidence import BODY_CHARACTERS_MAX, curl, evidence
 from rules.message import Cause, Failure, Framing, Outcome, Reply, Request, Side
@@ -90,6 +92,15 @@ def test_a_spooled_body_is_named_by_its_length() -> None:
 
 def test_binary_is_kept_as_its_length_and_digest() -> None:
     assert kept(a_request(b"\x00\xff\x01"))["request"]["body"].startswith("<3 bytes, digest")
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"application/json", b"text/plain", b"x/y", b""]))
+def test_whatever_a_message_holds_the_document_can_be_stored(body: bytes, media: bytes) -> None:
+    fields = b"Content-Type: %s\r\nX-A: \xff\r\n" % media
+    request, reply = a_request(body, fields=fields), a_reply(body, fields=fields)
+    found = evidence(request, (Side.LEGACY, reply), (Side.NEW, reply), REDACTION)
+    assert found.isascii()
+    assert isinstance(shlex.split(curl(json.loads(found)["request"], "http://new")), list)
 
 
 # as curl

@@ -1,5 +1,7 @@
 """Identities: what a request needs, what is put in, and what a pair of replies reveals."""
 
+import gzip
+
 import pytest
 
 from rules.framing import fields
@@ -8,7 +10,6 @@ from rules.identity import (
     Pair,
     Translation,
     harvest,
-    parts_of_reply,
     payload_of,
     rebuilt,
     translate,
@@ -100,7 +101,7 @@ def test_a_truncated_reply_reveals_nothing_of_its_body() -> None:
 
 def test_a_reply_is_seen_without_chunk_lines() -> None:
     reply = Reply(status=200, head=b"", body=b"2\r\nab\r\n0\r\n\r\n", framing=Framing.CHUNKED)
-    assert parts_of_reply(reply).payload == b"ab"
+    assert payload_of(reply) == b"ab"
     assert payload_of(Reply(status=204, head=b"", framing=Framing.CHUNKED)) == b""
 
 
@@ -149,3 +150,20 @@ def test_a_spooled_request_keeps_its_file_when_its_target_changes() -> None:
     )
     assert (changed.spool, changed.body_bytes) == ("somewhere", 10**6)
     assert changed.head == b"PUT /orders/9 HTTP/1.1\r\n\r\n"
+
+
+def test_an_identity_is_harvested_from_a_compressed_reply() -> None:
+    head = b"HTTP/1.1 201 Created\r\nContent-Encoding: gzip\r\n\r\n"
+    ours = Reply(status=201, head=head, body=gzip.compress(b'{"id": 17}'))
+    theirs = Reply(status=201, head=head, body=gzip.compress(b'{"id": "9f"}'))
+    wish = Harvest("order", parse_source("json:/id"))
+
+    assert harvest((wish,), ours, theirs) == (Pair("order", "17", "9f"),)
+
+
+@pytest.mark.parametrize("body", [b"not JSON", b'{"id": 1.5}', b""])
+def test_a_reply_that_does_not_tell_is_left_out(body: bytes) -> None:
+    good = Reply(status=201, head=b"HTTP/1.1 201 Created\r\n\r\n", body=b'{"id": 17}')
+    bad = Reply(status=201, head=b"HTTP/1.1 201 Created\r\n\r\n", body=body)
+
+    assert harvest((Harvest("order", parse_source("json:/id")),), good, bad) == ()

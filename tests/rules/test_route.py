@@ -23,6 +23,7 @@ from rules.route import (
     captures,
     compile_path,
     find_route,
+    hindrance,
     is_sampled,
     lanes,
     plan,
@@ -62,7 +63,9 @@ def planned(route: Route, policy: Policy | None = None, method: str = "POST") ->
 
 
 def parts_of(route: Route, target: str, payload: bytes = b"", head: bytes = b"") -> Parts:
-    return Parts(target=target, head=head, payload=payload, captures=captures(route, target))
+    spans = captures(route, target)
+    assert spans is not None
+    return Parts(target=target, head=head, payload=payload, captures=spans)
 
 
 def keyed(path: str, *keys: str, **more: object) -> Route:
@@ -149,7 +152,7 @@ def test_captures_say_where_they_stand_and_the_query_is_no_path() -> None:
         "note": "xy",
     }
     assert captures(route, target) == spans
-    assert captures(route, "/elsewhere") == {}
+    assert captures(route, "/elsewhere") is None
 
 
 # whether it is mirrored
@@ -242,6 +245,33 @@ def test_the_reason_is_that_of_the_highest_precedence() -> None:
     assert skips == [Skip.KILL_SWITCH, Skip.CATEGORY, Skip.CATEGORY, Skip.STAGE]
 
 
+# what an earlier run owes
+
+
+@pytest.mark.parametrize(
+    ("stage", "primary", "target", "why"),
+    [
+        (Stage.DUAL_LEGACY_PRIMARY, Side.LEGACY, "/orders/7", ""),
+        (Stage.LEGACY_ONLY, Side.LEGACY, "/orders/7", ""),
+        (Stage.DUAL_NEW_PRIMARY, Side.LEGACY, "/orders/7", "to new, which stage dual_new_primary"),
+        (Stage.DUAL_LEGACY_PRIMARY, Side.NEW, "/orders/7", "to legacy, which stage dual_legacy"),
+        (Stage.DUAL_LEGACY_PRIMARY, Side.LEGACY, "/other/7", "its route no longer matches"),
+    ],
+)
+def test_a_write_is_not_delivered_under_a_policy_that_it_does_not_fit(
+    stage: Stage, primary: Side, target: str, why: str
+) -> None:
+    translation = Translation("order", parse_source("path:id"))
+    route = keyed("/orders/{id}", "path:id", translations=(translation,))
+    found = hindrance(primary, target, route, a_policy(route, stage=stage))
+    assert why in found
+    assert bool(found) == bool(why)
+
+
+def test_a_write_of_a_route_that_is_gone_is_not_delivered() -> None:
+    assert "no longer has" in hindrance(Side.LEGACY, "/orders/7", None, a_policy())
+
+
 # in which lanes
 
 
@@ -258,7 +288,7 @@ def test_the_reason_is_that_of_the_highest_precedence() -> None:
         (("path:id", "json:/to"), b'{"to": "3"}', ("orders:3", "orders:7")),
         (("json:/to", "path:id"), b'{"to": "3"}', ("orders:3", "orders:7")),
         (("path:id", "json:/to"), b'{"to": "7"}', ("orders:7",)),
-        (("path:id", "json:/to"), b"{}", ("orders",)),
+        (("path:id", "json:/to"), b"{}", ("orders", "orders:7")),
     ],
 )
 def test_lanes_are_the_entities_in_one_global_order(
@@ -349,3 +379,46 @@ def test_a_plan_keeps_what_it_was_made_from() -> None:
     assert found.route is route
     assert found.category is policy.categories["default"]
     assert found.captures == {"id": (8, 9)}
+
+
+def test_a_missing_key_adds_the_routes_own_lane_and_keeps_the_others() -> None:
+    route = keyed("/items/{id}", "path:id", "json:/to", entity="item")
+
+    assert lanes_of(route, "/items/7", b'{"to": 8}') == ("item:7", "item:8")
+    assert lanes_of(route, "/items/7", b"{}") == ("item:7", route.name)
+    assert lanes_of(route, "/items/7", b"no JSON") == ("item:7", route.name)
+
+
+TRANSLATED = keyed("/users/{id}", translations=(Translation("user", parse_source("path:id")),))
+
+
+@pytest.mark.parametrize(
+    ("primary", "target", "route", "stage", "why"),
+    [
+        (Side.LEGACY, "/users/7", TRANSLATED, Stage.DUAL_LEGACY_PRIMARY, ""),
+        (Side.LEGACY, "/users/7", TRANSLATED, Stage.LEGACY_ONLY, ""),
+        (Side.LEGACY, "/users/7", None, Stage.DUAL_LEGACY_PRIMARY, "no longer has"),
+        (Side.LEGACY, "/people/7", TRANSLATED, Stage.DUAL_LEGACY_PRIMARY, "no longer matches"),
+        (Side.LEGACY, "/people/7", keyed("/users/{id}"), Stage.DUAL_LEGACY_PRIMARY, ""),
+        (Side.LEGACY, "/users/7", TRANSLATED, Stage.DUAL_NEW_PRIMARY, "to new, which"),
+        (Side.NEW, "/users/7", TRANSLATED, Stage.DUAL_LEGACY_PRIMARY, "to legacy, which"),
+    ],
+    ids=[
+        "as before",
+        "stopped mirroring",
+        "route gone",
+        "pattern changed",
+        "nothing to translate",
+        "flipped",
+        "back",
+    ],
+)
+def test_what_an_earlier_run_owes_is_sent_only_as_it_was_meant(
+    primary: Side, target: str, route: Route | None, stage: Stage, why: str
+) -> None:
+    policy = a_policy(*([] if route is None else [route]), stage=stage)
+
+    found = hindrance(primary, target, route, policy)
+
+    assert why in found
+    assert bool(found) == bool(why)

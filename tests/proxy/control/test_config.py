@@ -69,7 +69,7 @@ def test_two_urls_are_enough() -> None:
 def test_limits_are_in_the_units_of_the_rules() -> None:
     config = made(rest="[delivery]\nbackoff_first_ms = 250\n[breaker]\nopen_seconds = 7\n")
     assert config.fate_limits == fate.Limits(
-        attempts_max=100, age_max_s=604800.0, backoff_first_s=0.25, backoff_max_s=30.0
+        attempts_max=100_000, age_max_s=604800.0, backoff_first_s=0.25, backoff_max_s=30.0
     )
     assert config.breaker_limits == breaker.Limits(open_seconds=7.0)
 

@@ -73,15 +73,15 @@ class Background:
     def states(self) -> dict[str, int]:
         return {state.value: count for state, count in self.tally.states.items() if count}
 
-    def route(self, name: str) -> Route:
-        policy = self.config.policy
-        return next((each for each in policy.routes if each.name == name), policy.fallback)
-
     async def write(self, intent: Intent, reply: Reply | None = None) -> Intent:
         """The primary applied it: settle it and hand it over, as the foreground does."""
         await begun(self.journal, intent)
-        self.journal.order(intent)
         self.delivery.reserve(intent)
+        return await self.settle(intent, reply)
+
+    async def settle(self, intent: Intent, reply: Reply | None = None) -> Intent:
+        """The rest of a write that has its place."""
+        self.journal.order(intent)
         await self.journal.settle(intent, Event.PRIMARY_APPLIED, reply or a_reply())
         self.delivery.release(intent)
         return intent
@@ -134,14 +134,22 @@ async def background(
         evidence=Evidence(ledger, Redaction(key=b"key"), tally), tally=tally, tasks=tasks,
         secondary=Secondary(pools, identities, tally, HOP),
     )  # fmt: skip
-    found = Background(config, rooms, pools, None, ledger, stream)  # type: ignore[arg-type]
-    found.delivery = Delivery(rooms, config.delivery, config.fate_limits, found.route, chance)
-    found.delivery.resume(await journal.owed())
+    routes = {route.name: route for route in config.policy.routes}
+
+    def route_of(name: str) -> Route:
+        return routes.get(name, config.policy.fallback)
+
+    delivery = Delivery(rooms, config.delivery, config.fate_limits, route_of, chance)
+    found = Background(config, rooms, pools, delivery, ledger, stream)
+    delivery.resume(await journal.owed())
+    if not config.policy.kill_switch:
+        delivery.start()
     try:
         yield found
     finally:
-        found.delivery.paused = True
+        delivery.paused = True
         await tasks.cancel()
+        rooms.secondary.close()
         for pool in pools.values():
             pool.close()
         await ledger.close()

@@ -119,7 +119,7 @@ async def test_who_waits_no_more_does_not_come_back(tmp_path: Path) -> None:
         gone, stays = an_intent("a"), an_intent("b")
         for intent in (gone, stays):
             identities.wait(intent, LEGACY, ("order", "1"))
-        identities.forget(gone)
+        identities.forget(gone, LEGACY, ("order", "1"))
         assert identities.learn(Pair("order", "1", "a"), LEGACY) == [stays]
 
 

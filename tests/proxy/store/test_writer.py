@@ -367,7 +367,7 @@ def changes(statement: Statement, count: int) -> list[tuple[object, ...]]:
     """Rows for a statement on intents, some of them for the same intent."""
     width = statement.sql.count("?")
     return [
-        tuple(f"value {number} {column}" for column in range(width - 1)) + (number % 150 + 1,)
+        (*(f"value {number} {column}" for column in range(width - 1)), number % 150 + 1)
         for number in range(count)
     ]
 

@@ -182,7 +182,7 @@ class Front:
 async def listening(door: Door, **settings: int) -> AsyncIterator[Front]:
     """Our side of the wire, on a port that the system picks."""
     loop = asyncio.get_running_loop()
-    clients = Clients(Listen(**settings), door)
+    clients = Clients(Listen(**settings), door)  # type: ignore[arg-type]
     listener = await loop.create_server(clients.connect, "127.0.0.1", 0)
     front = Front(clients, listener.sockets[0].getsockname()[1])
     try:
@@ -201,18 +201,19 @@ class Guest:
 
     client: Downstream
     head: RequestHead
-    body: bytes = b""
-    pieces: int = 0
+    pieces: list[bytes] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
-    moved: asyncio.Condition = field(default_factory=asyncio.Condition)
     ready: list[bool] = field(default_factory=list)
     on_data: Callable[["Guest"], None] | None = None
 
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
+
     def data(self, data: bytes, ended: bool) -> None:
         assert not self.ended.is_set()
-        self.body += data
-        self.pieces += 1
+        self.pieces.append(data)
         if ended:
             self.ended.set()
         if self.on_data is not None:
@@ -260,11 +261,15 @@ class Taker:
     """A Receiver that remembers."""
 
     head: ReplyHead | None = None
-    body: bytes = b""
+    pieces: list[bytes] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     failure: Failure | None = None
     ready: list[bool] = field(default_factory=list)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
 
     def reply(self, head: ReplyHead, data: bytes, ended: bool) -> None:
         assert self.head is None
@@ -274,7 +279,7 @@ class Taker:
 
     def data(self, data: bytes, ended: bool) -> None:
         assert not self.ended.is_set()
-        self.body += data
+        self.pieces.append(data)
         if ended:
             self.ended.set()
 
@@ -313,4 +318,4 @@ async def sweeping(sweep: Callable[[], None], awaited: Awaitable[T]) -> T:
 async def until(holds: Callable[[], object]) -> None:
     """Wait until a condition holds that nobody announces."""
     while not holds():
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)

@@ -1,0 +1,449 @@
+"""Unmirrored requests: streamed to the primary and back, between a real client and a real backend."""
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from proxy.control.log import Log
+from proxy.flow.relay import Relay
+from proxy.flow.tasks import Tasks
+from proxy.wire.connection import Connection
+from proxy.wire.downstream import Downstream, Sink
+from proxy.wire.pool import Pool
+from rules.framing import RequestHead, with_line
+from tests.proxy.wire.raw import (
+    OK,
+    Front,
+    Peer,
+    Server,
+    listening,
+    on_uvloop,
+    pooling,
+    serving,
+    sweeping,
+    until,
+)
+
+GET = b"GET /a HTTP/1.1\r\nHost: shop\r\n\r\n"
+POST = b"POST /a HTTP/1.1\r\nHost: shop\r\nContent-Length: 5\r\n\r\n"
+HOP = b"Twinwrite-Hop: 1"
+SIZE = 40_000_000
+
+
+@dataclass
+class Line:
+    """A client's door, the pool behind it, and the backend at the end."""
+
+    front: Front
+    pool: Pool
+    server: Server
+    tasks: Tasks
+
+    async def connect(self, **options: int) -> Peer:
+        return await self.front.connect(**options)
+
+    async def both(self, request: bytes = GET, **options: int) -> tuple[Peer, Peer]:
+        """A client that has sent a request, and the backend that has its head."""
+        client = await self.connect(**options)
+        client.writer.write(request)
+        backend = await self.server.accept()
+        await backend.until()
+        return client, backend
+
+    async def quiet(self) -> None:
+        """Wait until no exchange is under way."""
+        await until(lambda: not [each for each in self.pool._open if each.is_busy])
+
+
+@asynccontextmanager
+async def line(listen: dict[str, int] | None = None, **settings: int) -> AsyncIterator[Line]:
+    async with serving(receive_buffer=65536) as server, pooling(server, **settings) as pool:
+        tasks = Tasks(Log(io.StringIO()))
+
+        def door(client: Downstream, head: RequestHead) -> Sink:
+            return Relay(client, pool, head, with_line(head.head, HOP), tasks)
+
+        async with listening(door, **(listen or {})) as front:
+            yield Line(front, pool, server, tasks)
+        await tasks.cancel()
+
+
+async def problem(client: Peer) -> tuple[int, dict[str, str]]:
+    status, body = await client.answer()
+    return status, json.loads(body)
+
+
+def big(start: bytes, size: int = SIZE) -> bytes:
+    return start.replace(b": 5", b": %d" % size).replace(b": 2", b": %d" % size)
+
+
+# there and back
+
+
+@on_uvloop
+async def test_a_request_and_its_reply_pass_unchanged() -> None:
+    request = (
+        b"PoST /Caf%E9?b=%20 HTTP/1.1\r\nhOST: shop\r\nX-b:  2 \r\nX-a: 1\r\nX-b:\r\n".replace(
+            b"PoST", b"POST"
+        )
+    )
+    reply = (
+        b"HTTP/1.1 299 As It Were\r\nSet-Cookie: a\r\nset-cookie: b\r\nContent-Length: 2\r\n\r\nok"
+    )
+    async with line() as test:
+        client = await test.connect()
+        await client.send(request + b"Content-Length: 5\r\n\r\nhello")
+        backend = await test.server.accept()
+        assert (
+            await backend.until(b"hello")
+            == request + b"Content-Length: 5\r\n" + HOP + b"\r\n\r\nhello"
+        )
+        await backend.send(reply)
+        assert await client.exactly(len(reply)) == reply
+
+
+@on_uvloop
+async def test_one_connection_serves_one_request_after_the_other_without_a_task() -> None:
+    async with line() as test:
+        client, backend = await test.both()
+        for _ in range(5):
+            await backend.send(OK)
+            assert await client.exactly(len(OK)) == OK
+            await test.quiet()
+            client.writer.write(POST)
+            await backend.until()
+            assert len(test.tasks) == 0
+            await client.send(b"hello")
+            assert await backend.exactly(5) == b"hello"
+        assert len(test.server.peers) == 1
+
+
+@on_uvloop
+async def test_chunks_and_trailers_pass_both_ways() -> None:
+    body = b"5;x=y\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n"
+    framed = POST.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
+    reply = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+    async with line() as test:
+        client, backend = await test.both(framed + body)
+        assert await backend.exactly(len(body)) == body
+        await backend.send(reply)
+        assert await client.exactly(len(reply)) == reply
+
+
+@on_uvloop
+async def test_pipelined_requests_come_back_in_order() -> None:
+    async with line(connections_max=1) as test:
+        client = await test.connect()
+        await client.send(GET + POST + b"hello" + GET)
+        backend = await test.server.accept()
+        for number, tail in enumerate((b"", b"hello", b"")):
+            await backend.until()
+            assert await backend.exactly(len(tail)) == tail
+            await backend.send(OK.replace(b"ok", b"%02d" % number))
+        for number in range(3):
+            assert (await client.answer())[1] == b"%02d" % number
+
+
+@on_uvloop
+async def test_interim_replies_stay_between_us_and_the_backend() -> None:
+    async with line() as test:
+        client = await test.connect()
+        await client.send(POST.replace(b"Host", b"Expect: 100-continue\r\nHost"))
+        assert await client.until() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        backend = await test.server.accept()
+        assert b"Expect" not in await backend.until()
+        await backend.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n")
+        await client.send(b"hello")
+        await backend.exactly(5)
+        await backend.send(OK)
+        assert await client.exactly(len(OK)) == OK
+
+
+@on_uvloop
+async def test_head_has_the_length_and_not_the_body() -> None:
+    async with line() as test:
+        client, backend = await test.both(GET.replace(b"GET", b"HEAD"))
+        await backend.send(OK[:-2])
+        assert await client.exactly(len(OK) - 2) == OK[:-2]
+        await client.send(GET)
+        await backend.until()
+        await backend.send(OK)
+        assert await client.exactly(len(OK)) == OK
+
+
+@on_uvloop
+async def test_an_old_client_and_a_new_backend_understand_each_other() -> None:
+    async with line() as test:
+        client, backend = await test.both(b"GET /a HTTP/1.0\r\nHost: shop\r\n\r\n")
+        await backend.send(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+        )
+        assert await client.rest() == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok"
+        await test.quiet()
+        assert test.pool.idle() is not None
+
+
+@on_uvloop
+async def test_a_new_client_and_an_old_backend_understand_each_other() -> None:
+    async with line() as test:
+        client, backend = await test.both()
+        await backend.send(b"HTTP/1.0 200 OK\r\nX: 1\r\n\r\nab")
+        await backend.send(b"c")
+        backend.finish()
+        assert await client.rest() == b"HTTP/1.1 200 OK\r\nX: 1\r\nConnection: close\r\n\r\nabc"
+
+
+@on_uvloop
+async def test_what_comes_while_a_connection_is_awaited_is_not_lost() -> None:
+    async with line(connections_max=1) as test:
+        busy, backend = await test.both()
+        client = await test.connect()
+        await client.send(POST)
+        await until(lambda: len(test.pool._waiting) == 1)
+        sending = asyncio.ensure_future(client.send(b"hello"))
+        await backend.send(OK)
+        await busy.answer()
+        assert await backend.until(b"hello") == with_line(POST, HOP) + b"hello"
+        await sending
+        await backend.send(OK)
+        assert await client.exactly(len(OK)) == OK
+        assert len(test.server.peers) == 1
+
+
+# failures
+
+
+@on_uvloop
+async def test_a_backend_that_is_not_there_is_502() -> None:
+    async with line() as test:
+        client, backend = await test.both()
+        await backend.send(OK)
+        await client.answer()
+        test.pool.close()
+    async with listening(
+        lambda client, head: Relay(client, test.pool, head, head.head, test.tasks)
+    ) as front:
+        client = await front.connect()
+        for _ in range(2):
+            await client.send(GET)
+            status, document = await problem(client)
+            assert (status, document["reason"]) == (502, "refused")
+            assert "Location" not in document
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (b"", "reset"),
+        (b"HTTP/1.1 200", "reset"),
+        (b"nonsense\r\n", "broken_reply"),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "broken_reply"),
+    ],
+)
+@on_uvloop
+async def test_a_reply_that_does_not_begin_is_502(reply: bytes, reason: str) -> None:
+    async with line() as test:
+        client, backend = await test.both()
+        await backend.send(reply)
+        backend.finish()
+        status, document = await problem(client)
+        assert (status, document["reason"]) == (502, reason)
+        await client.send(GET)  # the client's own connection lives on
+        again = await test.server.accept()
+        await again.until()
+        await again.send(OK)
+        assert await client.exactly(len(OK)) == OK
+
+
+@on_uvloop
+async def test_a_reply_that_does_not_begin_in_time_is_504() -> None:
+    async with line(first_byte_timeout_ms=5) as test:
+        client, backend = await test.both()
+        status, document = await sweeping(test.pool.sweep, problem(client))
+        assert (status, document["reason"]) == (504, "timeout")
+        await backend.gone()
+
+
+@on_uvloop
+async def test_no_free_connection_is_503() -> None:
+    async with line(connections_max=1, pool_timeout_ms=5) as test:
+        await test.both()
+        client = await test.connect()
+        await client.send(POST + b"he")
+        status, document = await problem(client)
+        assert (status, document["reason"]) == (503, "pool_full")
+        assert await client.rest() == b""  # its body will not be read
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 9", b"Transfer-Encoding: chunked", b"X: close"]
+)
+@on_uvloop
+async def test_a_reply_that_breaks_off_breaks_off_for_the_client(framing: bytes) -> None:
+    async with line() as test:
+        client, backend = await test.both()
+        await backend.send(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n5\r\nhe")
+        await client.until(b"he")
+        backend.reset()
+        assert await client.gone()
+
+
+@on_uvloop
+async def test_a_stream_may_last_longer_than_any_reply_may_take() -> None:
+    async with line(first_byte_timeout_ms=1, total_timeout_ms=1) as test:
+        client, backend = await test.both()
+        await backend.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        await client.until()
+        for number in range(5):
+            test.pool.sweep()
+            test.front.clients.sweep()
+            await backend.send(b"data: %d\n\n" % number)
+            assert await client.until(b"\n\n") == b"data: %d\n\n" % number
+
+
+@on_uvloop
+async def test_a_client_that_takes_its_time_with_the_body_does_not_make_the_backend_late() -> None:
+    async with line(first_byte_timeout_ms=5) as test:
+        client, backend = await test.both(POST + b"he")
+        started = test.pool.now()
+        while test.pool.now() < started + 0.02:
+            test.pool.sweep()
+            await asyncio.sleep(0.002)
+        await client.send(b"llo")
+        assert await backend.exactly(5) == b"hello"
+        await backend.send(OK)
+        assert await client.exactly(len(OK)) == OK
+
+
+@on_uvloop
+async def test_an_early_reply_reaches_a_client_that_is_still_sending() -> None:
+    reply = OK.replace(b"200 OK", b"413 No").replace(b"ok", b"no")
+    async with line() as test:
+        client, backend = await test.both(big(POST) + b"x" * SIZE)
+        await backend.send(reply)
+        backend.reset()
+        assert await client.answer() == (413, b"no")
+        assert await client.rest() == b""
+
+
+@on_uvloop
+async def test_chunks_that_break_are_not_passed_on() -> None:
+    async with line() as test:
+        framed = POST.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
+        client, backend = await test.both(framed + b"5\r\nhello\r\n")
+        await backend.exactly(10)
+        await client.send(b"0x5\r\nhello\r\n")
+        assert (await problem(client))[0] == 400
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await backend.exactly(1)
+
+
+# who goes away
+
+
+@pytest.mark.parametrize("rudely", [False, True])
+@on_uvloop
+async def test_a_client_that_goes_in_the_middle_of_its_body_ends_the_exchange(rudely: bool) -> None:
+    async with line() as test:
+        client, backend = await test.both(POST + b"he")
+        if rudely:
+            client.reset()
+        else:
+            await client.close()
+        await backend.gone()
+        await until(lambda: not test.pool._open)
+
+
+@on_uvloop
+async def test_a_client_that_goes_in_the_middle_of_its_reply_ends_the_exchange() -> None:
+    async with line() as test:
+        client, backend = await test.both()
+        await backend.send(big(OK[:-2]) + b"x" * 1000)
+        await client.until()
+        client.reset()
+        await backend.gone()
+        await until(lambda: not test.pool._open)
+
+
+@on_uvloop
+async def test_a_client_that_goes_while_it_waits_for_a_connection_leaves_it_to_others() -> None:
+    async with line(connections_max=1) as test:
+        busy, backend = await test.both()
+        leaving, staying = await test.connect(), await test.connect()
+        for client in (leaving, staying):
+            await client.send(GET)
+            await until(lambda: len(test.pool._waiting) >= 1)
+        leaving.reset()
+        await until(lambda: len(test.front.clients.open) == 2)
+        for client in (busy, staying):
+            await backend.send(OK)
+            await client.answer()
+        assert len(test.server.peers) == 1
+
+
+@on_uvloop
+async def test_a_client_that_has_closed_its_half_gets_its_reply() -> None:
+    async with line() as test:
+        client, backend = await test.both(POST + b"hello")
+        client.finish()
+        await backend.exactly(5)
+        await until(lambda: test.front.only._eof)
+        await backend.send(OK)
+        assert (await client.rest()).endswith(b"\r\nConnection: close\r\n\r\nok")
+
+
+# a slow reader slows the writer
+
+
+def held(test: Line) -> int:
+    """Bytes that our side holds for either end."""
+    transports = [*(each.transport for each in test.front.clients.open)]
+    transports += [each.transport for each in test.pool._open]
+    return sum(transport.get_write_buffer_size() for transport in transports)
+
+
+@on_uvloop
+async def test_a_slow_backend_slows_the_client() -> None:
+    async with line({"body_timeout_ms": 1}) as test:
+        client, backend = await test.both(big(POST))
+        sending = asyncio.ensure_future(client.send(b"x" * SIZE))
+        await asyncio.wait({sending}, timeout=0.1)
+        assert not sending.done()
+        assert 0 < held(test) < 1_000_000
+        test.front.clients.sweep()  # the time is the backend's: nobody answers 408
+        assert await backend.exactly(SIZE) == b"x" * SIZE
+        await sending
+        await backend.send(OK)
+        assert await client.exactly(len(OK)) == OK
+
+
+@on_uvloop
+async def test_a_slow_client_slows_the_backend() -> None:
+    async with line() as test:
+        client, backend = await test.both(receive_buffer=65536)
+        await backend.send(big(OK[:-2]))
+        sending = asyncio.ensure_future(backend.send(b"x" * SIZE))
+        await asyncio.wait({sending}, timeout=0.1)
+        assert not sending.done()
+        assert 0 < held(test) < 1_000_000
+        await client.until()
+        assert await client.exactly(SIZE) == b"x" * SIZE
+        await sending
+        await test.quiet()
+        assert isinstance(test.pool.idle(), Connection)
+
+
+@on_uvloop
+async def test_a_client_that_stops_reading_frees_the_backend() -> None:
+    async with line({"idle_timeout_ms": 20}) as test:
+        _, backend = await test.both(receive_buffer=65536)
+        await backend.send(big(OK[:-2]))
+        sending = asyncio.ensure_future(backend.send(b"x" * SIZE))
+        await sweeping(test.front.clients.sweep, until(lambda: not test.pool._open))
+        with pytest.raises(ConnectionError):
+            await sending

@@ -1,0 +1,119 @@
+"""Bodies: in memory while they are small, whole in a file when not, and never beyond the limit."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.wire.body import Spool, TooLarge, discard, in_memory, open_spool
+from rules.message import Request
+from tests.proxy.wire.raw import a_request
+
+
+def spooled(directory: Path, body: bytes) -> Request:
+    path = directory / "body"
+    path.write_bytes(body)
+    return a_request("PUT", spool=path, size=len(body))
+
+
+def test_a_small_body_stays_in_memory(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "body", memory_max=4, limit=100)
+    for piece in (b"ab", b"", b"cd"):
+        spool.add(piece)
+    assert not spool.in_file
+    assert (spool.memory(), spool.size) == (b"abcd", 4)
+    spool.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_body_of_nothing_is_empty(tmp_path: Path) -> None:
+    assert Spool(tmp_path / "body", memory_max=4, limit=100).memory() == b""
+
+
+def test_a_longer_body_is_in_its_file_from_the_first_byte(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "body", memory_max=4, limit=100)
+    for piece in (b"ab", b"cde", b"f" * 90):
+        spool.add(piece)
+    spool.close()
+    assert spool.in_file
+    assert spool.path.read_bytes() == b"abcde" + b"f" * 90
+    assert spool.path.stat().st_mode & 0o777 == 0o600
+
+
+@given(st.lists(st.binary(max_size=9), max_size=9), st.integers(0, 30))
+def test_no_byte_is_lost_however_the_body_arrives(pieces: list[bytes], memory_max: int) -> None:
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "body"
+        spool = Spool(path, memory_max=memory_max, limit=1000)
+        for piece in pieces:
+            spool.add(piece)
+        assert (path.read_bytes() if spool.in_file else spool.memory()) == b"".join(pieces)
+        assert spool.size == len(b"".join(pieces))
+        spool.close()
+
+
+@pytest.mark.parametrize("memory_max", [4, 1000])
+def test_a_body_beyond_the_limit_is_refused(tmp_path: Path, memory_max: int) -> None:
+    spool = Spool(tmp_path / "body", memory_max=memory_max, limit=10)
+    spool.add(b"x" * 10)
+    with pytest.raises(TooLarge, match="longer than 10 bytes"):
+        spool.add(b"x")
+    spool.discard()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_exists_is_never_written_over(tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(b"another's")
+    spool = Spool(tmp_path / "body", memory_max=0, limit=10)
+    with pytest.raises(FileExistsError):
+        spool.add(b"x")
+    spool.discard()
+    assert (tmp_path / "body").read_bytes() == b"another's"
+
+
+def test_a_spool_without_its_directory_says_so(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        Spool(tmp_path / "none" / "body", memory_max=0, limit=10).add(b"x")
+
+
+def test_a_spool_may_be_closed_and_discarded_more_than_once(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "body", memory_max=0, limit=10)
+    spool.add(b"x")
+    with (tmp_path / "other").open("wb") as other:
+        spool.close()
+        spool.close()
+        spool.discard()
+        spool.discard()
+        other.write(b"still open")
+    assert (tmp_path / "other").read_bytes() == b"still open"
+    assert not spool.path.exists()
+
+
+def test_a_spooled_request_can_be_read_into_memory(tmp_path: Path) -> None:
+    request = spooled(tmp_path, b"0123456789")
+    whole = in_memory(request)
+    assert (whole.body, whole.spool, whole.body_bytes) == (b"0123456789", None, 10)
+    assert (whole.method, whole.target, whole.head) == (request.method, "/a", request.head)
+    assert in_memory(whole) is whole
+
+
+def test_a_spool_is_opened_only_if_it_is_whole(tmp_path: Path) -> None:
+    request = spooled(tmp_path, b"0123456789")
+    with open_spool(request) as file:
+        assert file.read() == b"0123456789"
+    Path(str(request.spool)).write_bytes(b"012345678")
+    with pytest.raises(OSError, match="9 bytes, not 10"):
+        open_spool(request)
+    discard(request)
+    with pytest.raises(FileNotFoundError):
+        open_spool(request)
+
+
+def test_discarding_removes_the_file_of_a_request_if_there_is_one(tmp_path: Path) -> None:
+    request = spooled(tmp_path, b"0123456789")
+    discard(request)
+    discard(request)
+    discard(a_request())
+    assert not list(tmp_path.iterdir())
