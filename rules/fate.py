@@ -109,7 +109,11 @@ class Limits:
 
 
 class Try(Struct, frozen=True, kw_only=True, gc=False):
-    """One try at the secondary, as far as the decision needs it. `chance` is in [0, 1)."""
+    """One try at the secondary, as far as the decision needs it. `chance` is in [0, 1).
+
+    `unmapped`: it was sent without an identity that it names. Nobody does so today: what is missing
+    parks a write before it is sent.
+    """
 
     method: str
     attempts: int

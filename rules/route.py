@@ -220,7 +220,7 @@ def is_sampled(plan_: Plan, policy: Policy, parts: Parts) -> bool:
     percent = plan_.category.percent
     if percent >= 100.0:
         return True
-    keys = [key or "" for key in _keys(plan_.route, parts)]
+    keys = [key for key in _keys(plan_.route, parts) if key is not None]
     return in_sample("\n".join(keys) or parts.target, percent, policy.salt)
 
 

@@ -69,6 +69,7 @@ class Delivery:
         self._durable: dict[Intent, None] = {}  # in the primary's order
         self._runnable: dict[str, deque[Intent]] = {}
         self._active: dict[str, int] = {}
+        self._in_work = 0  # of all categories
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._parked: dict[Intent, tuple[float, Key]] = {}  # since when, for which identity
         self._failed: dict[Intent, int] = {}  # tries that ended in an exception of ours
@@ -146,12 +147,14 @@ class Delivery:
         if not queue or self.paused:
             return
         guard = self._rooms.guard
-        limit = max(1, int(self._settings.concurrency_max * guard.share(category)))
-        while queue and self._active.get(category, 0) < limit:
+        most = self._settings.concurrency_max
+        limit = max(1, int(most * guard.share(category)))
+        while queue and self._active.get(category, 0) < limit and self._in_work < most:
             if not guard.admit(category):
                 self._pump_later(category, guard.wait_s(category))
                 return
             self._active[category] = self._active.get(category, 0) + 1
+            self._in_work += 1
             self._rooms.tasks.spawn(self._run(queue.popleft()))
 
     def _pump_later(self, category: str, wait_s: float | None) -> None:
@@ -174,11 +177,16 @@ class Delivery:
             raise
         finally:
             self._active[intent.category] -= 1
-            self._pump(intent.category)
+            self._in_work -= 1
+            for category in self._runnable:
+                self._pump(category)
 
     def _again(self, intent: Intent, error: Exception) -> None:
         """A try ended in an exception of ours: a disk that cannot be read is waited for, a bug is not."""
         self._rooms.guard.release(intent.category)
+        if intent.state not in (State.S_PENDING, State.S_SENT):
+            self._leave(intent)  # it was concluded before
+            return
         failed = 0 if isinstance(error, StoreError) else self._failed.get(intent, 0) + 1
         self._failed[intent] = failed
         if failed >= FAILED_MAX:

@@ -155,12 +155,7 @@ class Secondary:
         self, job: Job, outcome: Reply, pairs: tuple[Pair, ...], found: Mapping[Key, str]
     ) -> Verdict | None:
         """Small bodies at once; larger ones in the one thread for it, or skipped when it is far behind."""
-        size = len(job.reply.body) + len(outcome.body)
-        if (
-            job.route.comparison is None
-            or size <= APART_BYTES_MIN
-            or job.reply.body == outcome.body
-        ):
+        if job.route.comparison is None or not _takes_long(job.reply, outcome):
             return judge(job, outcome, pairs, found)
         if self._comparing >= self._pending_max:
             return Verdict(kind=VerdictKind.SKIPPED, reason="pending_max")
@@ -177,6 +172,15 @@ class Secondary:
     async def _apart(self, work: Callable[..., Done], *arguments: object) -> Done:
         """Run what takes long away from the loop."""
         return await self._loop.run_in_executor(self._thread, partial(work, *arguments))
+
+
+def _takes_long(primary: Reply, secondary: Reply) -> bool:
+    """Whether bodies are large, or may be once they are decoded; equal ones never are."""
+    if primary.body == secondary.body:
+        return False
+    if len(primary.body) + len(secondary.body) > APART_BYTES_MIN:
+        return True
+    return any(field(reply.head, "content-encoding") for reply in (primary, secondary))
 
 
 def _parts(request: Request, route: Route) -> Parts:

@@ -85,7 +85,8 @@ class Write:
     def data(self, data: bytes, ended: bool) -> None:
         """Part of Sink."""
         listen = self._rooms.listen
-        if ended and self._spool is None and len(data) <= listen.spool_memory_bytes_max:
+        at_once = min(listen.spool_memory_bytes_max, listen.body_bytes_max)
+        if ended and self._spool is None and len(data) <= at_once:
             self._go(data)
             return
         try:
@@ -197,10 +198,14 @@ class Write:
             return
         finally:
             rooms.turnstile.leave(turn, turns)
-        await self._settle(intent, event, outcome)
-        self._answer(exchange, outcome)
-        if intent.state is State.S_PENDING:
-            rooms.delivery.release(intent)
+        try:
+            await self._settle(intent, event, outcome)
+            self._answer(exchange, outcome)
+        finally:
+            if intent.state is State.S_PENDING:
+                rooms.delivery.release(intent)
+            elif event is Event.PRIMARY_APPLIED:
+                rooms.delivery.withdraw(intent)
 
     async def _settle(self, intent: Intent, event: Event, outcome: Outcome) -> None:
         """The primary has spoken: whatever the disk says, the client is answered and the lane goes on."""

@@ -4,6 +4,7 @@ import asyncio
 import io
 import re
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -165,3 +166,64 @@ async def test_stopping_lets_a_request_in_flight_finish(tmp_path: Path) -> None:
 
         assert reply.status == 200
         assert w.events()[-2:] == ["draining", "stopped"]
+
+
+async def test_a_start_that_fails_sends_nothing_of_what_is_owed(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, aiohttp.ClientSession() as session:
+        w.app.delivery.paused = True
+        for number in range(5):
+            async with session.put(f"{w.url}/things/{number}", data=b"x"):
+                pass
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        text = w.config.read_text().replace("[listen]\nport = 0", f"[listen]\nport = {port}")
+
+        assert "Address already in use" in await refused(text)
+
+    assert w.new.seen == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        (
+            '[[routes]]\nname = "gone"\npath = "/things/{id}"\n',
+            "",
+            "1 of a route that the config no longer has",
+        ),
+        (
+            "",
+            '[categories.default]\nstage = "dual_new_primary"\n',
+            "1 to new, which stage dual_new_primary",
+        ),
+    ],
+    ids=["route gone", "authority moved"],
+)
+async def test_a_backlog_that_cannot_be_delivered_as_it_was_meant_ends_the_start(
+    tmp_path: Path, before: str, after: str, why: str
+) -> None:
+    async with world(tmp_path, before) as w, aiohttp.ClientSession() as session:
+        w.app.delivery.paused = True
+        async with session.put(f"{w.url}/things/7", data=b"x") as reply:
+            assert reply.status == 200
+    text = w.config.read_text().replace(before, "") + after
+
+    assert why in await refused(text)
+    async with world(tmp_path, before) as again:
+        await again.delivered()
+        assert again.new.seen == [("PUT", "/things/7", b"x")]
+
+
+async def test_a_body_over_the_limit_is_413_however_it_arrives(tmp_path: Path) -> None:
+    limit = {"TWINWRITE_LISTEN_BODY_BYTES_MAX": "1000"}
+    async with world(tmp_path, **limit) as w, aiohttp.ClientSession() as session:
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"x" * 5000
+
+        async with session.put(f"{w.url}/things/7", data=pieces()) as reply:
+            assert reply.status == 413
+        assert w.legacy.seen == []
+        assert w.app.tally.holds()

@@ -53,7 +53,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(directory: Path, extra: str = "") -> AsyncIterator[World]:
+async def world(directory: Path, extra: str = "", **variables: str) -> AsyncIterator[World]:
     """Two backends and a sidecar at `dual_legacy_primary`, on ports that the system picks."""
     legacy, new = Backend("legacy"), Backend("new")
     servers = []
@@ -77,7 +77,7 @@ directory = "{directory}/data"
 {extra}
 """
     log = io.StringIO()
-    app = App(parse(text, "world.toml", {}), Log(log))
+    app = App(parse(text, "world.toml", variables), Log(log))
     await app.start()
     ready = next(
         found

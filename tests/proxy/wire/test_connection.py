@@ -347,6 +347,7 @@ async def test_a_backend_that_is_slow_to_take_the_request_is_told_of() -> None:
         await backend.until()
         await backend.exactly(sent)
         assert taker.ready == [False, True]
+        assert connection.deadline == inf
 
 
 @on_uvloop
@@ -586,6 +587,7 @@ async def test_a_backend_that_takes_the_request_slowly_is_not_late() -> None:
             await asyncio.sleep(0.002)
         assert pool.now() > started + 2 * 0.06
         assert taker.failure is None
+        assert connection.deadline < inf
         await backend.send(OK)
         await taker.ended.wait()
         assert taker.body == b"ok"

@@ -384,6 +384,18 @@ async def test_a_reply_before_the_body_is_complete_ends_the_connection_gently() 
 
 
 @on_uvloop
+async def test_an_early_reply_in_pieces_ends_the_connection_too() -> None:
+    hall = Hall()
+    async with listening(hall) as front:
+        client = await front.connect()
+        await client.send(POST + b"he")
+        guest = await hall.guest()
+        guest.client.reply(OK[:-2], b"o", Framing.LENGTH, ended=False)
+        guest.client.more(b"k", ended=True)
+        assert await client.rest() == OK
+
+
+@on_uvloop
 async def test_a_client_that_goes_on_sending_after_an_early_reply_is_not_waited_for_long() -> None:
     hall = Hall()
     async with listening(hall, idle_timeout_ms=20) as front:
