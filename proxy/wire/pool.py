@@ -160,8 +160,6 @@ class Pool:
             await asyncio.wait((upload, exchange.outcome), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             upload.cancel()
-            file.close()  # an upload that has not begun yet would not
-            connection.abandon()
             raise
         return exchange
 
