@@ -69,8 +69,7 @@ class Clients:
 
     def sweep(self) -> None:
         """Once per tick: answer or close what is past its deadline."""
-        now = self.now()
-        for client in [client for client in self.open if client.deadline < now]:
+        for client in [client for client in self.open if client.deadline < self.now()]:
             client.expire()
 
     def drain(self) -> None:
@@ -143,6 +142,8 @@ class Downstream(asyncio.Protocol):
             data = self._decoder.payload
         if data:
             self.transport.write(data)
+        if self._eof:
+            self.deadline = self._clients.now() + self._clients.idle_timeout_s
         if ended:
             self._end()
         elif self._blocked:  # a sink that has just begun to stream was not told
@@ -203,9 +204,9 @@ class Downstream(asyncio.Protocol):
                 return
 
     def eof_received(self) -> bool:
-        """A client may close its half and still wait for the reply."""
-        self._eof = True
-        self._close = True
+        """A client may close its half and still wait for the reply; one that is gone looks the same."""
+        self._eof = self._close = True
+        self.deadline = min(self.deadline, self._clients.now() + self._clients.idle_timeout_s)
         return self._sink is not None and self._reader is None
 
     def connection_lost(self, _error: Exception | None) -> None:

@@ -426,6 +426,18 @@ async def test_a_client_may_close_its_half_and_still_gets_its_reply() -> None:
         assert not guest.left.is_set()
 
 
+@on_uvloop
+async def test_a_client_that_closed_its_half_is_not_waited_for_without_end() -> None:
+    hall = Hall()
+    async with listening(hall, idle_timeout_ms=50) as front:
+        client = await front.connect()
+        await client.send(GET)
+        guest = await hall.guest()
+        client.finish()
+        await sweeping(front.clients.sweep, guest.left.wait())
+        assert not front.clients.open
+
+
 @pytest.mark.parametrize("data", [b"", b"GET /a HT", b"\r", GET[:-2]])
 @on_uvloop
 async def test_a_client_that_closes_between_requests_is_gone(data: bytes) -> None:
