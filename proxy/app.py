@@ -297,7 +297,7 @@ class App:
         self.journal.sweep()
         self.delivery.sweep()
         if self._ledger is not None:
-            self._ledger.writer.nudge()
+            self._ledger.sweep()
         self._ticker = self._loop.call_later(TICK_S, self._tick)
 
     def _route(self, name: str) -> Route:

@@ -231,8 +231,9 @@ class Delivery:
         )
 
     def _try(self, intent: Intent, job: Job, tried: Tried) -> Try:
-        waited = tried.outcome.head if isinstance(tried.outcome, Reply) else b""
-        after = field(waited, "retry-after") or ""
+        after = ""
+        if isinstance(tried.outcome, Reply) and tried.outcome.status >= 400:
+            after = field(tried.outcome.head, "retry-after") or ""
         return Try(
             method=job.request.method,
             attempts=intent.attempts,

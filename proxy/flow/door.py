@@ -19,10 +19,11 @@ class Door:
     def __init__(self, rooms: Rooms, policy: Callable[[], Policy]) -> None:
         self._rooms = rooms
         self._policy = policy
+        self._instance = rooms.hop.split()[-1]  # by its value: proxies rewrite the case of names
 
     def __call__(self, client: Downstream, head: RequestHead) -> Sink | Refusal:
         rooms = self._rooms
-        if rooms.hop.split()[-1] in head.head:  # by its value: proxies rewrite the case of names
+        if self._instance in head.head:
             return Refusal(508, "this request has been through this sidecar already")
         policy = self._policy()
         chosen = plan(head, policy)

@@ -202,7 +202,7 @@ def judge(
         return None
     same = {(pair.primary, pair.secondary) for pair in pairs}
     same.update((key[1], value) for key, value in found.items())
-    names = (*READ_HEADERS, *comparison.headers)
+    names = tuple(dict.fromkeys((*READ_HEADERS, *comparison.headers)))
     return compare(answer(job.reply, names), answer(outcome, names), comparison, frozenset(same))
 
 

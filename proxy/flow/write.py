@@ -208,12 +208,13 @@ class Write:
                 rooms.delivery.withdraw(intent)
 
     async def _settle(self, intent: Intent, event: Event, outcome: Outcome) -> None:
-        """The primary has spoken: whatever the disk says, the client is answered and the lane goes on."""
+        """The primary has spoken: whatever the disk says, the client is answered and the lane goes on.
+
+        What the disk refuses is written when it takes it; else the intent is `unknown` after a restart.
+        """
         try:
             await self._rooms.journal.settle(intent, event, outcome)
-        except (
-            StoreError
-        ) as error:  # written when the disk takes it; else `unknown` after a restart
+        except StoreError as error:
             self._rooms.log.error("settle_failed", intent=intent.id, error=str(error))
 
     async def _without_journal(self, request: Request, intent: Intent, error: StoreError) -> None:

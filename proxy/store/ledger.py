@@ -40,6 +40,7 @@ class Ledger:
     ) -> None:
         self.writer = writer
         self._clock = clock
+        self._counts: dict[tuple[str, str], int] = {}  # since the last tick
         self._next_id = next_id
         self._samples_max = samples_max
 
@@ -54,9 +55,16 @@ class Ledger:
             raise
 
     def count(self, route: str, verdict: str) -> None:
-        """One more verdict of a route, in this hour."""
+        """One more verdict of a route, in this hour; on disk with the next tick."""
+        self._counts[route, verdict] = self._counts.get((route, verdict), 0) + 1
+
+    def sweep(self) -> None:
+        """Once per tick: write the counts, try again what the disk refused."""
         now = self._clock()
-        self.writer.put(schema.COUNT, (int(now - now % 3600), route, verdict))
+        counts, self._counts = self._counts, {}
+        for (route, verdict), count in counts.items():
+            self.writer.put(schema.COUNT, (int(now - now % 3600), route, verdict, count))
+        self.writer.nudge()
 
     def keep(self, sample: Sample) -> None:
         """Keep a sample, and add its differences to their groups."""
@@ -82,6 +90,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Commit what is queued."""
+        self.sweep()
         await self.writer.close()
 
 

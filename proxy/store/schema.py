@@ -153,7 +153,8 @@ GROUP = Statement(
 )
 COUNT = Statement(
     1,
-    "INSERT INTO counts VALUES (?, ?, ?, 1) ON CONFLICT (hour, route, verdict) DO UPDATE SET count = count + 1",
+    "INSERT INTO counts VALUES (?, ?, ?, ?) ON CONFLICT (hour, route, verdict) DO UPDATE SET"
+    " count = count + excluded.count",
 )
 EVENT = Statement(1, "INSERT INTO events VALUES (?, ?, ?)")
 FORGET_DIFFERENCES = Statement(2, "DELETE FROM differences WHERE verdict <= ?")

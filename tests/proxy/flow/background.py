@@ -106,6 +106,7 @@ class Background:
         await self.reaches(lambda: self.tally.states[State.DONE] == count)
 
     async def flushed(self) -> None:
+        self.ledger.sweep()
         await until(lambda: not len(self.journal.writer) and not len(self.ledger.writer))
         await self.journal.writer.call(lambda _: None)
         await self.ledger.writer.call(lambda _: None)

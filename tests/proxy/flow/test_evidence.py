@@ -49,6 +49,7 @@ def a_try(
 
 
 async def flushed(ledger: Ledger) -> None:
+    ledger.sweep()
     await until(lambda: not len(ledger.writer))
     await ledger.writer.call(lambda _: None)
 
@@ -113,10 +114,10 @@ async def test_a_ledger_that_does_not_keep_up_loses_evidence_and_counts_it(tmp_p
     async with keeping(tmp_path) as (evidence, ledger, tally):
         await ledger.writer.call(lambda db: db.execute("PRAGMA query_only = 1"))
         for _ in range(PENDING_MAX + 10):
-            evidence.record(7, a_job(), a_try(VerdictKind.MATCH), "default")
-        assert tally.verdicts[VerdictKind.MATCH] == PENDING_MAX + 10
-        assert tally.ledger_dropped == 9
-        assert len(ledger.writer) == PENDING_MAX + 1
+            evidence.record(7, a_job(), a_try(VerdictKind.MISMATCH), "default")
+        assert tally.verdicts[VerdictKind.MISMATCH] == PENDING_MAX + 10
+        assert tally.ledger_dropped >= 9
+        assert PENDING_MAX < len(ledger.writer) <= PENDING_MAX + 3  # a sample, and what it pushes out
 
 
 async def test_an_event_is_kept(tmp_path: Path) -> None:

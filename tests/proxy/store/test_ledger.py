@@ -44,6 +44,7 @@ def a_sample(*paths: tuple[str, ...], route: str = "orders") -> Sample:
 
 
 async def flushed(ledger: Ledger) -> None:
+    ledger.sweep()
     await until(lambda: not len(ledger.writer))
     await ledger.writer.call(lambda _: None)
 
@@ -58,6 +59,7 @@ async def test_verdicts_are_counted_by_hour_and_route(tmp_path: Path) -> None:
         ledger.count("orders", "match")
         ledger.count("orders", "match")
         ledger.count("orders", "mismatch")
+        ledger.sweep()
         clock.forward(1)
         ledger.count("orders", "match")
         await flushed(ledger)

@@ -49,6 +49,7 @@ async def a_ledger(directory: Path) -> Ledger:
             ledger.keep(sample)
             ledger.count(route, "mismatch")
         ledger.count(route, "match")
+    ledger.sweep()
     await until(lambda: not len(ledger.writer))
     await ledger.writer.call(lambda _: None)
     return ledger
