@@ -12,6 +12,7 @@ import asyncio
 import json
 import re
 import signal
+from typing import cast
 
 import click
 import uvloop
@@ -32,8 +33,7 @@ class Backend(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of asyncio.Protocol."""
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is not a subclass
 
     def data_received(self, data: bytes) -> None:
         """Part of asyncio.Protocol: one reply per whole request."""

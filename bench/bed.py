@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +104,7 @@ class Bed:
         with tools.started_on(self.choice.cores.rest):
             return await wrk.run(address, connections, seconds, self.directory)
 
-    async def own(
-        self, address: str, connections: int, seconds: float, rate: float = 0.0
-    ) -> Load:
+    async def own(self, address: str, connections: int, seconds: float, rate: float = 0.0) -> Load:
         """One run of `bench.load`; a rate makes it an open loop."""
         command = (
             *(sys.executable, "-m", "bench.load", "--url", address, "--seconds", str(seconds)),
@@ -123,6 +121,10 @@ class Bed:
                 return found
         except (aiohttp.ClientError, TimeoutError) as error:
             raise tools.ToolError(f"the admin port {admin} does not answer: {error}") from error
+
+    def busy(self) -> tools.Busy:
+        """What the cores did up to now, for us and for others."""
+        return tools.busy(child.pid for child in self._children)
 
     async def _start_backends(self) -> None:
         own = (sys.executable, "-m", "bench.backend")
@@ -155,8 +157,3 @@ def _environment() -> dict[str, str]:
     """This process's environment without any setting of a sidecar; modules come from here."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TWINWRITE_")}
     return {**kept, "PYTHONPATH": str(ROOT)}
-
-
-def described(load: Load) -> dict[str, Any]:
-    """A load as plain values."""
-    return asdict(load)

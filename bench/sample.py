@@ -56,4 +56,6 @@ def requests(host: str) -> list[bytes]:
 def _body(number: int) -> str:
     fields = {"order": 10_000 + number, "customer": f"c-{number:05d}", "items": 3, "note": ""}
     missing = BODY_BYTES - len(json.dumps(fields))
-    return json.dumps({**fields, "note": "abcdefghijklmnopqrstuvwxyz "[number % 13 :][:1] * missing})
+    return json.dumps(
+        {**fields, "note": "abcdefghijklmnopqrstuvwxyz "[number % 13 :][:1] * missing}
+    )

@@ -6,9 +6,11 @@ that no thread of a process is ever outside it.
 
 import asyncio
 import os
+import resource
 import socket
+import time
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -81,7 +83,8 @@ async def run(command: Sequence[str], seconds_max: float) -> str:
                 process.kill()
             await process.wait()
     if process.returncode:
-        raise ToolError(f"{' '.join(command)}: exit code {process.returncode}: {errors.decode()}")
+        told = (errors.decode(errors="replace").strip() or "it said nothing").splitlines()[-1]
+        raise ToolError(f"{' '.join(command)}: exit code {process.returncode}: {told}")
     return out.decode()
 
 
@@ -139,8 +142,35 @@ def memory_mib(pid: int) -> float:
     return 0.0
 
 
-def busy_seconds() -> tuple[float, float]:
-    """Seconds since boot that the cores were busy, and that the host took away (steal), all cores."""
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Seconds of all cores together: `ours` used by this program and its processes, `all` by anybody,
+    `stolen` by the host; and the `clock`."""
+
+    clock: float
+    all: float
+    ours: float
+    stolen: float
+
+    def elsewhere(self, earlier: "Busy") -> float:
+        """How many cores others kept busy since then."""
+        used = (self.all - earlier.all) - (self.ours - earlier.ours)
+        return max(used, 0.0) / (self.clock - earlier.clock)
+
+    def stolen_since(self, earlier: "Busy") -> float:
+        """How many cores the host took away since then."""
+        return (self.stolen - earlier.stolen) / (self.clock - earlier.clock)
+
+
+def busy(pids: Iterable[int]) -> Busy:
+    """What the cores did up to now; `pids` are our processes that live and were not waited for."""
     fields = [int(each) for each in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
-    user, nice, system, _idle, _wait, hard, soft, steal = fields[:8]
-    return (user + nice + system + hard + soft) / TICKS_PER_SECOND, steal / TICKS_PER_SECOND
+    user, nice, system, _idle, _wait, hard, soft, stolen = fields[:8]
+    own = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return Busy(
+        clock=time.monotonic(),
+        all=(user + nice + system + hard + soft) / TICKS_PER_SECOND,
+        ours=sum(each.ru_utime + each.ru_stime for each in own)
+        + sum(cpu(pid).scheduled for pid in pids),
+        stolen=stolen / TICKS_PER_SECOND,
+    )
