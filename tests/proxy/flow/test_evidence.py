@@ -117,7 +117,8 @@ async def test_a_ledger_that_does_not_keep_up_loses_evidence_and_counts_it(tmp_p
             evidence.record(7, a_job(), a_try(VerdictKind.MISMATCH), "default")
         assert tally.verdicts[VerdictKind.MISMATCH] == PENDING_MAX + 10
         assert tally.ledger_dropped >= 9
-        assert PENDING_MAX < len(ledger.writer) <= PENDING_MAX + 3  # a sample, and what it pushes out
+        # a sample, and what it pushes out
+        assert PENDING_MAX < len(ledger.writer) <= PENDING_MAX + 3
 
 
 async def test_an_event_is_kept(tmp_path: Path) -> None:
