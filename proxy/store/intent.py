@@ -27,7 +27,7 @@ class Damaged(ValueError):
     """A payload is not what was journaled."""
 
 
-class Intent(Struct, eq=False, kw_only=True):
+class Intent(Struct, eq=False, kw_only=True, gc=False):
     """One journaled write. `request` and `reply` are None when they are only on disk."""
 
     route: str

@@ -27,6 +27,10 @@ WAL_BYTES_MAX = 4 * 1024 * 1024
 """The write-ahead log is checkpointed beyond this: SQLite's own default of 1,000 pages, but after the
 waiters are told (5 ms instead of 8 ms at p99.9: storage.md)."""
 
+PUT_DELAY_S = 0.02
+"""How long an operation that nobody waits for may wait for company: a commit costs an fdatasync (0.1-0.2
+ms of this machine's disk, milliseconds of others'), whatever is in it. A crash repeats what was not yet written."""
+
 PUTS_MAX = 100_000
 """Operations that nobody waits for, kept for the next try while the disk refuses them. Beyond it they
 are lost and counted (`dropped`): a restart then repeats what they would have recorded."""
@@ -105,6 +109,7 @@ class Writer:
         self._pending: list[_Operation] = []
         self._wake = asyncio.Event()
         self._closing = False
+        self._timer: asyncio.TimerHandle | None = None
         self._task = self._loop.create_task(self._run())
 
     def __len__(self) -> int:
@@ -128,6 +133,9 @@ class Writer:
         except StoreError as error:
             await writer.close()
             raise StoreError(f"{path}: {error}") from error
+        except BaseException:
+            await writer.close()  # its thread would keep the process alive
+            raise
         return writer
 
     def submit(self, statement: Statement, row: Row, after: After = None) -> asyncio.Future[None]:
@@ -135,13 +143,20 @@ class Writer:
 
         `after` is called when it is durable; it must not raise.
         """
+        assert not self._closing, "the store is closed"
         waiter = self._loop.create_future()
-        self._add(_Operation(statement, row, waiter, after))
+        self._pending.append(_Operation(statement, row, waiter, after))
+        self._wake.set()
         return waiter
 
     def put(self, statement: Statement, row: Row, after: After = None) -> None:
-        """Queue an operation that nobody waits for. It is tried again while the disk refuses it."""
-        self._add(_Operation(statement, row, after=after))
+        """Queue an operation that nobody waits for: it goes with the next one that somebody does wait for,
+        or after PUT_DELAY_S. It is tried again while the disk refuses it.
+        """
+        assert not self._closing, "the store is closed"
+        self._pending.append(_Operation(statement, row, after=after))
+        if self._timer is None:
+            self._timer = self._loop.call_later(PUT_DELAY_S, self._wake.set)
 
     async def call(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run a function on the writer's thread, between transactions; raises StoreError."""
@@ -161,11 +176,6 @@ class Writer:
             await self.call(_checkpoint)
         await self._connection.close()
 
-    def _add(self, operation: _Operation) -> None:
-        assert not self._closing, "the store is closed"
-        self._pending.append(operation)
-        self._wake.set()
-
     def nudge(self) -> None:
         """Try again what the disk refused. Called once per tick."""
         if self._pending:
@@ -182,12 +192,15 @@ class Writer:
     async def _commit_pending(self) -> bool:
         """Whether nothing was refused."""
         batch, self._pending = self._pending, []
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if not batch:
             return True
         batch.sort(key=_by_order)
         started = self._loop.time()
         try:
-            bad = await self.call(partial(_transact, batch=batch))
+            bad, is_long = await self.call(partial(_transact, batch=batch, wal=self._wal))
         except Exception as error:  # noqa: BLE001 - the loop of the one writer must not end
             self._refuse(batch, error)
             return False
@@ -196,7 +209,9 @@ class Writer:
         if bad:
             self._give_up(bad)
         self._tell(batch)
-        await self._checkpoint_if_long()
+        if is_long:
+            with suppress(StoreError):
+                await self.call(_checkpoint)
         return True
 
     def _tell(self, batch: list[_Operation]) -> None:
@@ -225,11 +240,6 @@ class Writer:
             self._pending = kept + self._pending
         else:
             self.dropped += len(kept)
-
-    async def _checkpoint_if_long(self) -> None:
-        with suppress(StoreError, OSError):
-            if self._wal.stat().st_size > WAL_BYTES_MAX:
-                await self.call(_checkpoint)
 
 
 def storable(text: str) -> str:
@@ -281,22 +291,27 @@ def _version(connection: sqlite3.Connection) -> object:
     return "unknown" if row is None else row[0]
 
 
-def _transact(connection: sqlite3.Connection, batch: list[_Operation]) -> _Bad:
-    """Carry out a batch in one transaction, without the rows that can never be taken: these come back."""
+def _transact(
+    connection: sqlite3.Connection, batch: list[_Operation], wal: Path
+) -> tuple[_Bad, bool]:
+    """Carry out a batch in one transaction, without the rows that can never be taken: these come back,
+    and whether the write-ahead log is due for a checkpoint."""
+    bad: _Bad = []
     try:
         with transaction(connection):
             for statement, operations in groupby(batch, _by_statement):
                 _carry_out(connection, statement, [operation.row for operation in operations])
     except _NEVER:
-        bad: _Bad = []
         with transaction(connection):
             for operation in batch:
                 try:
                     connection.execute(operation.statement.sql, operation.row)
                 except _NEVER as error:
                     bad.append((operation, error))
-        return bad
-    return []
+    try:
+        return bad, wal.stat().st_size > WAL_BYTES_MAX
+    except OSError:
+        return bad, False
 
 
 def _carry_out(connection: sqlite3.Connection, statement: Statement, rows: list[Row]) -> None:

@@ -43,10 +43,16 @@ class World:
     log: io.StringIO
 
     async def delivered(self) -> None:
-        """Wait until nothing is owed and nothing is under way."""
+        """Wait until nothing is owed, nothing is under way, and all of it is on disk."""
+        stores = [self.app.journal, *([self.app._ledger] if self.app._ledger else [])]
         async with asyncio.timeout(10):
             while len(self.app.delivery) or len(self.app.tasks):
                 await asyncio.sleep(0.005)
+            for store in stores:
+                store.sweep()
+                while len(store.writer):
+                    await asyncio.sleep(0.005)
+                await store.writer.call(lambda _: None)
 
     def events(self) -> list[str]:
         return [json.loads(line)["event"] for line in self.log.getvalue().splitlines()]
