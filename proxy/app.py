@@ -139,7 +139,7 @@ class App:
         self.journal = journal
         foreground = WriteRooms(
             listen=config.listen, journal=journal, journal_settings=config.journal,
-            delivery=self.delivery, shadow=Shadow(rooms, self.delivery, pending_max),
+            delivery=self.delivery, guard=self.guard, shadow=Shadow(rooms, self.delivery, pending_max),
             turnstile=Turnstile(), pools=self.pools, tally=tally, tasks=self.tasks, log=log, hop=hop,
         )  # fmt: skip
         self.clients = Clients(config.listen, Door(foreground, lambda: config.policy))

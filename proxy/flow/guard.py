@@ -46,6 +46,11 @@ class Guard:
         """An admitted write was not sent after all."""
         self._set(category, release(self._breaker(category), self._now()))
 
+    def hold(self, category: str) -> str:
+        """Why a write of this category is not sent at once, in one word; "" if it is."""
+        state = self._breaker(category).state
+        return "" if state in (State.CLOSED, State.DISABLED) else f"breaker_{state}"
+
     def wait_s(self, category: str) -> float | None:
         """Seconds until an open breaker lets the first probe through; None when no time will change it."""
         at = retry_at(self._breaker(category), self._limits)
@@ -54,10 +59,6 @@ class Guard:
     def share(self, category: str) -> float:
         """The share of the concurrency that this category may use: below 1 after an outage."""
         return share(self._breaker(category), self._limits, self._now())
-
-    def is_probing(self, category: str) -> bool:
-        """Whether only probes go through."""
-        return self._breaker(category).state is State.HALF_OPEN
 
     def _breaker(self, category: str) -> Breaker:
         breaker = self._breakers.get(category)

@@ -13,6 +13,7 @@ from proxy.control.settings import Journal as JournalSettings
 from proxy.control.settings import Listen
 from proxy.control.tally import Tally
 from proxy.flow.delivery import Delivery
+from proxy.flow.guard import Guard
 from proxy.flow.relay import Streamed
 from proxy.flow.secondary import word
 from proxy.flow.shadow import Shadow
@@ -42,6 +43,7 @@ class Rooms:
     journal: Journal
     journal_settings: JournalSettings
     delivery: Delivery
+    guard: Guard
     shadow: Shadow
     turnstile: Turnstile
     pools: dict[Side, Pool]
@@ -193,6 +195,9 @@ class Write:
             if event is Event.PRIMARY_APPLIED:
                 rooms.journal.order(intent)
                 rooms.delivery.reserve(intent)
+                intent.reason = (
+                    "kill_switch" if self._policy.kill_switch else rooms.guard.hold(intent.category)
+                )
         except StoreError as error:
             await self._without_journal(request, intent, error)
             return

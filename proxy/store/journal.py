@@ -144,7 +144,7 @@ class Journal:
 
     async def settle(self, intent: Intent, event: Event, outcome: Outcome) -> None:
         """Record the primary's outcome; durable when it returns (`confirm`), StoreError if it cannot be."""
-        status, reply, intent.reason = 0, None, ""
+        status, reply = 0, None
         if isinstance(outcome, Failure):
             intent.reason = storable(f"{outcome.cause}: {outcome.detail}")
         else:

@@ -14,6 +14,7 @@ from yarl import URL
 from proxy.app import App, StartError
 from proxy.control.config import parse
 from proxy.control.log import Log
+from proxy.store import reader
 from tests.proxy.world import world
 
 
@@ -227,3 +228,28 @@ async def test_a_body_over_the_limit_is_413_however_it_arrives(tmp_path: Path) -
             assert reply.status == 413
         assert w.legacy.seen == []
         assert w.app.tally.holds()
+
+
+async def test_an_owed_write_says_what_holds_it_back(tmp_path: Path) -> None:
+    limits = "[breaker]\ncalls_min = 1\nopen_seconds = 1000\n"
+    async with world(tmp_path, limits) as w, aiohttp.ClientSession() as session:
+        w.new.answers["/a"] = (503, {})
+        for path in ("/a", "/b"):
+            async with session.put(w.url + path, data=b"x") as reply:
+                assert reply.status == 200
+            async with asyncio.timeout(5):
+                while path == "/a" and not w.app.guard.hold("default"):
+                    await asyncio.sleep(0.002)
+        found = {row["target"]: row for row in reader.intents(tmp_path / "data")}
+
+    assert (found["/b"]["state"], found["/b"]["reason"]) == ("s_pending", "breaker_open")
+
+
+async def test_the_kill_switch_journals_and_says_so(tmp_path: Path) -> None:
+    async with world(tmp_path, TWINWRITE_KILL_SWITCH="1") as w, aiohttp.ClientSession() as session:
+        async with session.put(f"{w.url}/a", data=b"x") as reply:
+            assert reply.status == 200
+        (row,) = reader.intents(tmp_path / "data")
+
+    assert (row["state"], row["reason"]) == ("s_pending", "kill_switch")
+    assert w.new.seen == []

@@ -66,7 +66,7 @@ def test_it_says_how_long_to_wait_and_then_lets_probes_through() -> None:
     clock.forward(100)
     assert guard.wait_s("default") == 0.0
     assert [guard.admit("default") for _ in range(3)] == [True, True, False]
-    assert guard.is_probing("default")
+    assert guard.hold("default") == "breaker_half_open"
     assert guard.wait_s("default") is None
     assert [state for _, state, _ in told] == [State.OPEN, State.HALF_OPEN]
 
@@ -101,3 +101,13 @@ def test_a_probe_that_fails_opens_it_again() -> None:
     calls(guard, BAD)
     assert not guard.admit("default")
     assert [state for _, state, _ in told] == [State.OPEN, State.HALF_OPEN, State.OPEN]
+
+
+def test_what_holds_a_write_back_has_a_word() -> None:
+    guard = Guard(Limits(calls_min=1, open_seconds=30.0), lambda: 100.0)
+    assert guard.hold("default") == ""
+    assert guard.admit("default")
+
+    guard.record("default", Failure(cause=Cause.TIMEOUT, sent=True), 0.0)
+
+    assert guard.hold("default") == "breaker_open"
