@@ -89,6 +89,13 @@ def _value(source: Source, reply: Reply) -> str | None:
         return None
 
 
+def parts_of(request: Request, captures: Mapping[str, tuple[int, int]]) -> Parts:
+    """A request as sources see it; `captures` are those of its route."""
+    return Parts(
+        target=request.target, head=request.head, payload=payload_of(request), captures=captures
+    )
+
+
 def payload_of(message: Request | Reply) -> bytes:
     """The body without chunk lines; empty when it was truncated or lies in a spool file."""
     if isinstance(message, Reply) and message.truncated:

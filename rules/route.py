@@ -175,14 +175,14 @@ def find_route(head: RequestHead, policy: Policy) -> tuple[Route, Mapping[str, t
             continue
         found = match.path.fullmatch(path)
         if found is not None and _others_match(match, head):
-            return route, {name: found.span(name) for name in found.re.groupindex}
+            return route, _spans(found)
     return policy.fallback, {}
 
 
 def captures(route: Route, target: str) -> Mapping[str, tuple[int, int]] | None:
     """Where the path captures of a route stand in a target; None if the route does not match it."""
     found = route.match.path.fullmatch(target.partition("?")[0])
-    return None if found is None else {name: found.span(name) for name in found.re.groupindex}
+    return None if found is None else _spans(found)
 
 
 def hindrance(primary: Side, target: str, route: Route | None, policy: Policy) -> str:
@@ -222,6 +222,10 @@ def is_sampled(plan_: Plan, policy: Policy, parts: Parts) -> bool:
         return True
     keys = [key for key in _keys(plan_.route, parts) if key is not None]
     return in_sample("\n".join(keys) or parts.target, percent, policy.salt)
+
+
+def _spans(found: re.Match[str]) -> Mapping[str, tuple[int, int]]:
+    return {name: found.span(name) for name in found.re.groupindex}
 
 
 def _keys(route: Route, parts: Parts) -> list[str | None]:

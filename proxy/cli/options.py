@@ -6,15 +6,12 @@ Exit codes: 0 done, 1 it could not be done, 2 the command line or the config is 
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn
 
 import click
 
 from proxy.control.config import Config, ConfigError, load
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_CONFIG = "twinwrite.toml"
 

@@ -62,7 +62,6 @@ class Tally:
     )
     identity_conflicts: int = 0
     journal_errors: int = 0
-    ledger_errors: int = 0
     ledger_dropped: int = 0
 
     def skip(self, reason: Skip) -> None:

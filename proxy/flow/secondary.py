@@ -24,6 +24,7 @@ from rules.identity import (
     Key,
     Pair,
     harvest,
+    parts_of,
     payload_of,
     rebuilt,
     translate,
@@ -184,13 +185,7 @@ def _takes_long(primary: Reply, secondary: Reply) -> bool:
 
 
 def _parts(request: Request, route: Route) -> Parts:
-    spans = captures(route, request.target)
-    return Parts(
-        target=request.target,
-        head=request.head,
-        payload=payload_of(request),
-        captures={} if spans is None else spans,
-    )
+    return parts_of(request, captures(route, request.target) or {})
 
 
 def judge(

@@ -27,11 +27,10 @@ from proxy.wire.downstream import Downstream
 from proxy.wire.pool import Exchange, Pool
 from rules.fate import Event, State, after_primary
 from rules.framing import Refusal, RequestHead, with_line
-from rules.identity import payload_of
+from rules.identity import parts_of
 from rules.message import Cause, Failure, Framing, Outcome, Reply, Request, Role, Side
 from rules.problem import status_of
 from rules.route import Ordering, Plan, Policy, Skip, is_sampled, lanes, reads_body
-from rules.source import Parts
 from rules.stage import Mirror
 
 
@@ -175,12 +174,7 @@ class Write:
         """Whether the entity is within the percent, and the lanes of the write."""
         plan = self._plan
         seen = in_memory(request) if reads_body(plan.route) else request
-        parts = Parts(
-            target=request.target,
-            head=request.head,
-            payload=payload_of(seen),
-            captures=plan.captures,
-        )
+        parts = parts_of(seen, plan.captures)
         return is_sampled(plan, self._policy, parts), lanes(plan, parts)
 
     async def _journaled(self, request: Request, intent: Intent) -> None:

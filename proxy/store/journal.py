@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import TextIO
 
 from msgspec.json import encode
 
@@ -39,8 +39,6 @@ from rules.route import Skip
 
 Clock = Callable[[], float]
 """Unix seconds."""
-
-_Done = TypeVar("_Done")
 
 
 class Locked(StoreError):
@@ -237,7 +235,7 @@ class Journal:
         if intent.spool is None:
             return unpack_request(payload, expected, None), unpack_reply(reply)
         spool = self.directory / intent.spool
-        request = await _in_thread(lambda: unpack_request(payload, expected, spool))
+        request = await asyncio.to_thread(unpack_request, payload, expected, spool)
         return request, unpack_reply(reply)
 
     async def owed(self) -> list[Intent]:
@@ -291,9 +289,8 @@ class Journal:
         self._closed_counts[intent.state] = self._closed_counts.get(intent.state, 0) + 1
         if intent.spool is None:
             return None
-        return partial(
-            _remove, self.directory / intent.spool
-        )  # before, a crash would miss the file
+        # Not before: after a crash the row would ask for the file.
+        return partial(_remove, self.directory / intent.spool)
 
     async def _stored(self, intent_id: int) -> tuple[bytes, bytes, bytes] | None:
         """Payload, digest and reply; None while (or when) they are not all there."""
@@ -304,18 +301,16 @@ class Journal:
         return await self.writer.call(lambda db: db.execute(sql, (intent_id,)).fetchone())
 
     async def _sealed(self, packed: bytes, spool: str | None) -> bytes:
-        """The digest of a request whose spool file, if there is one, is now durable."""
+        """The digest of a request whose spool file, if there is one, is now durable.
+
+        Not on the writer's thread: a long file must not hold up the commits of others.
+        """
         if spool is None:
             return seal(packed, None)
         try:
-            return await _in_thread(lambda: _sealed_file(packed, Path(spool)))
+            return await asyncio.to_thread(_sealed_file, packed, Path(spool))
         except OSError as error:
             raise StoreError(f"{spool}: {error.strerror}") from error
-
-
-async def _in_thread(work: Callable[[], _Done]) -> _Done:
-    """Off the loop, and not on the writer's thread: a long file must not hold up the commits of others."""
-    return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
 def _lock(directory: Path) -> TextIO:

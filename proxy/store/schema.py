@@ -66,6 +66,7 @@ def _update(order: int, *columns: str, cleared: bool = False) -> Statement:
         order,
         f"UPDATE intents SET {one}{also} WHERE id = ?",
         f"UPDATE intents SET {many}{also} {found}",
+        keyed=True,
     )
 
 
@@ -147,16 +148,16 @@ INSERT OR IGNORE INTO meta VALUES ('version', {VERSION});
 VERDICT = Statement(0, "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
 DIFFERENCE = Statement(1, "INSERT INTO differences VALUES (?, ?, ?, ?, ?)")
 GROUP = Statement(
-    1,
+    2,
     "INSERT INTO groups VALUES (?, ?, ?, 1, ?, ?, ?) ON CONFLICT (route, path, kind) DO UPDATE SET"
     " count = count + 1, last_at = excluded.last_at, sample = excluded.sample",
 )
 COUNT = Statement(
-    1,
+    3,
     "INSERT INTO counts VALUES (?, ?, ?, ?) ON CONFLICT (hour, route, verdict) DO UPDATE SET"
     " count = count + excluded.count",
 )
-EVENT = Statement(1, "INSERT INTO events VALUES (?, ?, ?)")
-FORGET_DIFFERENCES = Statement(2, "DELETE FROM differences WHERE verdict <= ?")
-FORGET = Statement(3, "DELETE FROM verdicts WHERE id <= ?")
+EVENT = Statement(4, "INSERT INTO events VALUES (?, ?, ?)")
+FORGET_DIFFERENCES = Statement(5, "DELETE FROM differences WHERE verdict <= ?")
+FORGET = Statement(6, "DELETE FROM verdicts WHERE id <= ?")
 """Samples beyond `samples_max` go, oldest first; groups and counts stay."""

@@ -73,12 +73,13 @@ class Statement:
     """One kind of operation. Within a transaction a lower `order` runs first: that of a row's life.
 
     `sql` is for one row. `many`, where it is given, is the same for several at once, with `{rows}`
-    for the lists of values; of rows with the same last value (the id) only the last one counts then.
+    for the lists of values. `keyed`: of rows with the same last value (the id) only the last one counts.
     """
 
     order: int
     sql: str
     many: str = ""
+    keyed: bool = False
 
 
 @dataclass(slots=True)
@@ -320,7 +321,8 @@ def _carry_out(connection: sqlite3.Connection, statement: Statement, rows: list[
     if not statement.many or len(rows) == 1:
         connection.executemany(statement.sql, rows)
         return
-    rows = list({row[-1]: row for row in rows}.values()) if "UPDATE" in statement.many else rows
+    if statement.keyed:
+        rows = list({row[-1]: row for row in rows}.values())
     while rows:
         count = min(1 << (len(rows).bit_length() - 1), ROWS_MAX)  # few lengths: the SQL is cached
         chunk, rows = rows[:count], rows[count:]
