@@ -91,6 +91,12 @@ async def test_a_second_process_on_the_same_journal_is_refused_and_the_first_goe
     assert f"another process (pid {sidecar.child.pid}) has this journal" in errors
 
 
+async def waiting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A backend that takes connections: one that closed them at once would not be reachable."""
+    await reader.read()
+    writer.close()
+
+
 async def test_it_starts_without_backends_and_is_ready_when_the_primary_is(tmp_path: Path) -> None:
     legacy = free_port()
     file = config(tmp_path)
@@ -104,9 +110,7 @@ async def test_it_starts_without_backends_and_is_ready_when_the_primary_is(tmp_p
             async with session.put(f"{sidecar.url}/x", data=b"x") as reply:
                 assert reply.status == 502
                 assert reply.content_type == "application/problem+json"
-            server = await asyncio.start_server(
-                lambda _, writer: writer.close(), "127.0.0.1", legacy
-            )
+            server = await asyncio.start_server(waiting, "127.0.0.1", legacy)
             async with session.get(f"{sidecar.admin}/readyz") as reply:
                 assert reply.status == 200
             async with session.get(f"{sidecar.admin}/status") as reply:
