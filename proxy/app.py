@@ -26,6 +26,7 @@ from proxy.control.metrics import Metrics, Reading
 from proxy.control.settings import Admin as AdminSettings
 from proxy.control.settings import Listen
 from proxy.control.tally import Tally
+from proxy.fiber import Fibers
 from proxy.flow.delivery import Delivery
 from proxy.flow.delivery import Rooms as DeliveryRooms
 from proxy.flow.door import Door
@@ -34,12 +35,11 @@ from proxy.flow.guard import Guard
 from proxy.flow.identities import Identities
 from proxy.flow.secondary import Secondary
 from proxy.flow.shadow import Shadow
-from proxy.flow.tasks import Tasks
 from proxy.flow.turnstile import Turnstile
 from proxy.flow.write import Rooms as WriteRooms
+from proxy.store.batch import StoreError
 from proxy.store.journal import Journal
 from proxy.store.ledger import Ledger
-from proxy.store.writer import StoreError
 from proxy.wire.downstream import Clients
 from proxy.wire.pool import Pool
 from rules.breaker import Breaker
@@ -121,7 +121,7 @@ class App:
             key=journal.redaction_key,
         )
         hop = f"Twinwrite-Hop: {self.instance}".encode()
-        self.tasks = Tasks(log)
+        self.fibers = Fibers(log)
         self.pools = {side: Pool(config.backends[side]) for side in Side}
         self.guard = Guard(config.breaker_limits, self._loop.time)
         self.guard.watch(self._breaker_changed)
@@ -131,7 +131,7 @@ class App:
         self.secondary = Secondary(self.pools, identities, tally, hop, pending_max)
         rooms = DeliveryRooms(
             journal=journal, identities=identities, guard=self.guard, evidence=self.evidence,
-            secondary=self.secondary, tally=tally, tasks=self.tasks,
+            secondary=self.secondary, tally=tally, fibers=self.fibers,
         )  # fmt: skip
         self.delivery = Delivery(
             rooms, config.delivery, config.fate_limits, self._route, random.random
@@ -140,7 +140,7 @@ class App:
         foreground = WriteRooms(
             listen=config.listen, journal=journal, journal_settings=config.journal,
             delivery=self.delivery, guard=self.guard, shadow=Shadow(rooms, self.delivery, pending_max),
-            turnstile=Turnstile(), pools=self.pools, tally=tally, tasks=self.tasks, log=log, hop=hop,
+            turnstile=Turnstile(), pools=self.pools, tally=tally, fibers=self.fibers, log=log, hop=hop,
         )  # fmt: skip
         self.clients = Clients(config.listen, Door(foreground, lambda: config.policy))
         self.metrics = Metrics(tally, self.reading)
@@ -210,10 +210,10 @@ class App:
 
     async def _drained(self, timeout_s: float) -> int:
         deadline = self._loop.time() + timeout_s
-        while (self.clients.open or len(self.tasks)) and self._loop.time() < deadline:
-            await self.tasks.drain(TICK_S)
+        while (self.clients.open or len(self.fibers)) and self._loop.time() < deadline:
+            await self.fibers.drain(TICK_S)
             await asyncio.sleep(DRAIN_LOOK_S)
-        return len(self.tasks)
+        return len(self.fibers)
 
     async def _close(self) -> None:
         """Take down what is up: connections first, stores last, so that every outcome is written."""
@@ -224,7 +224,7 @@ class App:
         if self._is_built:
             self.delivery.paused = True
             self.clients.abort()
-            await self.tasks.cancel()
+            await self.fibers.cancel()
             self.secondary.close()
             await self.admin.stop()
             for pool in self.pools.values():
@@ -295,6 +295,7 @@ class App:
         for pool in self.pools.values():
             pool.sweep()
         self.journal.sweep()
+        self.guard.sweep()
         self.delivery.sweep()
         if self._ledger is not None:
             self._ledger.sweep()

@@ -88,8 +88,8 @@ class Limits:
     ramp_first: float = 0.1
 
 
-class Call(Struct, frozen=True, kw_only=True, gc=False):
-    """One finished call to the secondary.
+class Call(Struct, frozen=True, gc=False):
+    """One finished call to the secondary, or `count` that went alike: then the latencies are their sums.
 
     `failed`: time-out, connection error, 5xx or 429. `latency_s` is measured from after `admit`, 0
     when unknown. `primary_latency_s` is what the primary took for the same write, 0 when unknown:
@@ -99,6 +99,7 @@ class Call(Struct, frozen=True, kw_only=True, gc=False):
     failed: bool
     latency_s: float
     primary_latency_s: float
+    count: int = 1
 
 
 Tally = tuple[int, int, int, float, float]
@@ -237,12 +238,12 @@ def _counted(window: Window, slot: int, call: Call) -> Window:
         window = _advanced(window, slot)
     calls, failures, answered, seconds, primary_seconds = window.present
     if call.failed:
-        failures += 1
+        failures += call.count
     elif call.primary_latency_s > 0:
-        answered += 1
+        answered += call.count
         seconds += call.latency_s
         primary_seconds += call.primary_latency_s
-    present = (calls + 1, failures, answered, seconds, primary_seconds)
+    present = (calls + call.count, failures, answered, seconds, primary_seconds)
     return Window(slot, present, window.past, window.past_sum)
 
 

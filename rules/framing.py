@@ -123,6 +123,23 @@ def joined(head: bytes, names: tuple[str, ...]) -> dict[str, str]:
     return values
 
 
+def same_fields(one: bytes, other: bytes, beginnings: tuple[bytes, ...]) -> bool:
+    """Whether two checked heads have the same values, byte by byte, of the fields whose lines begin so
+    (CRLF, lower-case name, colon). False, too, where one is repeated."""
+    left, right = one.lower(), other.lower()
+    for beginning in beginnings:
+        at, there = left.find(beginning), right.find(beginning)
+        if at < 0 and there < 0:
+            continue
+        start, begin = at + len(beginning), there + len(beginning)
+        end, finish = left.find(b"\r", start), right.find(b"\r", begin)
+        if at < 0 or there < 0 or one[start:end] != other[begin:finish]:
+            return False
+        if left.find(beginning, end) >= 0 or right.find(beginning, finish) >= 0:
+            return False
+    return True
+
+
 @cache
 def _field_pattern(name: str) -> re.Pattern[bytes]:
     """Names come from the settings and from the code: there are few."""

@@ -70,7 +70,7 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     body_bytes: int = 0
 
 
-class Reply(Struct, frozen=True, kw_only=True, gc=False):
+class Reply(Struct, frozen=True, gc=False):
     """A reply: `head` as it came (hop-by-hop fields taken out), `body` framed as it was on the wire.
 
     `truncated` says that the body was longer than the capture limit, and that `body` is its start.

@@ -6,7 +6,7 @@ Law: first match wins; precedence is kill switch > category flag > stage > perce
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from msgspec import Struct
@@ -84,6 +84,13 @@ class Route:
     comparison: Comparison | None = None
     harvests: tuple[Harvest, ...] = ()
     translations: tuple[Translation, ...] = ()
+    reads_body: bool = field(init=False)
+    """Whether its keys or its translations stand in the body."""
+
+    def __post_init__(self) -> None:
+        sources = [*self.entity_keys, *(wish.source for wish in self.translations)]
+        in_body = any(source.place in (Place.JSON, Place.FORM) for source in sources)
+        object.__setattr__(self, "reads_body", in_body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,18 +204,14 @@ def hindrance(primary: Side, target: str, route: Route | None, policy: Policy) -
     return ""
 
 
-def reads_body(route: Route) -> bool:
-    """Whether the keys or the translations of a route stand in the body."""
-    sources = [*route.entity_keys, *(wish.source for wish in route.translations)]
-    return any(source.place in (Place.JSON, Place.FORM) for source in sources)
-
-
 def lanes(plan_: Plan, parts: Parts) -> tuple[str, ...]:
     """The lanes of a write, sorted: one per entity key, and the route's own lane where a key is missing."""
     route = plan_.route
     if route.ordering is Ordering.NONE:
         return ()
     keys = _keys(route, parts)
+    if len(keys) == 1 and keys[0] is not None:
+        return (f"{route.entity or route.name}:{keys[0]}",)
     names = {f"{route.entity or route.name}:{key}" for key in keys if key is not None}
     if not keys or None in keys:
         names.add(route.name)

@@ -113,6 +113,8 @@ def _with(parts: Parts, *, target: str | None = None, payload: bytes | None = No
 
 def _decoded(text: str, *, plus: bool = False) -> str:
     """Percent-decoded UTF-8; bytes that are not UTF-8 stay apart from each other (as \\xff)."""
+    if text.isalnum() and text.isascii():
+        return text
     raw = text.encode("latin-1")
     return unquote_to_bytes(raw.replace(b"+", b" ") if plus else raw).decode(
         "utf-8", "backslashreplace"

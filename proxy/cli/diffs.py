@@ -16,7 +16,7 @@ from proxy.cli.options import (
     print_json,
 )
 from proxy.store import reader
-from proxy.store.writer import StoreError
+from proxy.store.batch import StoreError
 from rules.evidence import curl as curl_command
 from rules.message import Side
 

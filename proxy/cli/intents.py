@@ -8,7 +8,7 @@ from rich.table import Table
 
 from proxy.cli.options import config_option, fail, journal_directory, json_option, print_json
 from proxy.store import reader
-from proxy.store.writer import StoreError
+from proxy.store.batch import StoreError
 from rules.fate import State
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from proxy.cli.options import config_option, configured, fail, json_option, print_json
 from proxy.store import reader
-from proxy.store.writer import StoreError
+from proxy.store.batch import StoreError
 
 TIMEOUT_S = 5.0
 

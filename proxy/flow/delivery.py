@@ -11,20 +11,20 @@ from dataclasses import dataclass
 
 from proxy.control.settings import Delivery as Settings
 from proxy.control.tally import Tally
+from proxy.fiber import Fibers
 from proxy.flow.evidence import Evidence
 from proxy.flow.guard import Guard
 from proxy.flow.identities import Identities
 from proxy.flow.lanes import Lanes
 from proxy.flow.secondary import Job, Missing, Prepared, Secondary, Tried, Untranslatable
-from proxy.flow.tasks import Tasks
+from proxy.store.batch import StoreError
 from proxy.store.intent import Damaged, Intent, Result
 from proxy.store.journal import Journal
-from proxy.store.writer import StoreError
 from rules.breaker import Breaker
 from rules.fate import Event, Limits, State, Step, Try, after_secondary
 from rules.framing import field
 from rules.identity import Key, Pair
-from rules.message import Reply, Side
+from rules.message import Reply, Request, Side
 from rules.route import Route
 
 FAILED_MAX = 5
@@ -44,7 +44,7 @@ class Rooms:
     guard: Guard
     evidence: Evidence
     tally: Tally
-    tasks: Tasks
+    fibers: Fibers
 
 
 class Delivery:
@@ -70,6 +70,7 @@ class Delivery:
         self._runnable: dict[str, deque[Intent]] = {}
         self._active: dict[str, int] = {}
         self._in_work = 0  # of all categories
+        self._pumping: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._parked: dict[Intent, tuple[float, Key]] = {}  # since when, for which identity
         self._failed: dict[Intent, int] = {}  # tries that ended in an exception of ours
@@ -89,6 +90,7 @@ class Delivery:
     def release(self, intent: Intent) -> None:
         """The intent is settled as owed: it may be sent when its turn comes."""
         if intent.spool or self._in_memory + intent.bytes > self._settings.memory_bytes_max:
+            self._rooms.journal.keep(intent)
             intent.request = intent.reply = None  # the journal has both, and verifies them
         else:
             self._in_memory += intent.bytes
@@ -144,8 +146,15 @@ class Delivery:
 
     def _pump(self, category: str) -> None:
         queue = self._runnable.get(category)
-        if not queue or self.paused:
+        if not queue or self.paused or category in self._pumping:
             return
+        self._pumping.add(category)  # a write that ends at once pumps again: not from within itself
+        try:
+            self._run_some(category, queue)
+        finally:
+            self._pumping.discard(category)
+
+    def _run_some(self, category: str, queue: deque[Intent]) -> None:
         guard = self._rooms.guard
         most = self._settings.concurrency_max
         limit = max(1, int(most * guard.share(category)))
@@ -155,7 +164,7 @@ class Delivery:
                 return
             self._active[category] = self._active.get(category, 0) + 1
             self._in_work += 1
-            self._rooms.tasks.spawn(self._run(queue.popleft()))
+            self._rooms.fibers.start(self._run(queue.popleft()))
 
     def _pump_later(self, category: str, wait_s: float | None) -> None:
         if wait_s is not None and category not in self._timers:
@@ -201,8 +210,13 @@ class Delivery:
     async def _deliver(self, intent: Intent) -> None:
         rooms = self._rooms
         try:
-            job = await self._job(intent)
-            prepared = await rooms.secondary.prepare(job)
+            request, reply = intent.request, intent.reply
+            if request is None or reply is None:
+                request, reply = await rooms.journal.load(intent)
+            job = self._job(intent, request, reply)
+            prepared: Prepared | Missing | Untranslatable = Prepared(request, {})
+            if job.route.translations:
+                prepared = await rooms.secondary.prepare(job)
         except (Damaged, OSError) as error:
             self._hinder(intent, Untranslatable(f"damaged_payload: {error}"))
             return
@@ -218,10 +232,7 @@ class Delivery:
         if step.event is not Event.RETRY:
             rooms.evidence.record(intent.id, job, tried, intent.category)
 
-    async def _job(self, intent: Intent) -> Job:
-        request, reply = intent.request, intent.reply
-        if request is None or reply is None:
-            request, reply = await self._rooms.journal.load(intent)
+    def _job(self, intent: Intent, request: Request, reply: Reply) -> Job:
         return Job(
             route=self._route_of(intent.route),
             primary=intent.primary,

@@ -34,7 +34,7 @@ class Door:
         else:
             rooms.tally.relayed += 1
         sent = with_line(head.head, rooms.hop)
-        return Relay(client, rooms.pools[chosen.primary], head, sent, rooms.tasks)
+        return Relay(client, rooms.pools[chosen.primary], head, sent, rooms.fibers)
 
     def _limit(self, head: RequestHead, chosen: Plan) -> Refusal | None:
         """Why a write cannot be taken now, before any of it was sent anywhere."""

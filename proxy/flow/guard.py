@@ -19,7 +19,11 @@ class Guard:
     def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
         self._limits = limits
         self._now = now
+        self._floor_s = limits.latency_floor_ms / 1000
         self._breakers: dict[str, Breaker] = {}
+        self._runs: dict[
+            str, list[float]
+        ] = {}  # by category: calls that went well, and their seconds
         self._watchers: list[Change] = []
 
     def watch(self, change: Change) -> None:
@@ -28,18 +32,47 @@ class Guard:
 
     def breakers(self) -> dict[str, Breaker]:
         """Every breaker that has been asked so far, by category."""
+        self.sweep()
         return dict(self._breakers)
 
     def admit(self, category: str) -> bool:
         """Whether a write of this category may go to the secondary now; end it with `record` or `release`."""
+        known = self._breakers.get(category)
+        if known is not None and known.state is State.CLOSED:
+            return True
         breaker, admitted = admit(self._breaker(category), self._limits, self._now())
         self._set(category, breaker)
         return admitted
 
     def record(self, category: str, outcome: Outcome, primary_latency_s: float) -> None:
-        """Count the outcome of an admitted write."""
+        """Count the outcome of an admitted write: at once if it may trip the breaker, else by the next tick."""
+        latency_s = outcome.latency_s
         failed = isinstance(outcome, Failure) or outcome.status >= 500 or outcome.status == 429
-        call = Call(failed=failed, latency_s=outcome.latency_s, primary_latency_s=primary_latency_s)
+        if not failed and latency_s <= self._floor_s and primary_latency_s > 0:
+            known = self._breakers.get(category)
+            if known is not None and known.state is State.CLOSED:
+                run = self._runs.get(category)
+                if run is None:
+                    run = self._runs[category] = [0, 0.0, 0.0]
+                run[0] += 1
+                run[1] += latency_s
+                run[2] += primary_latency_s
+                return
+        self._count(category)
+        self._record(category, Call(failed, latency_s, primary_latency_s))
+
+    def sweep(self) -> None:
+        """Once per tick: count what went well."""
+        for category in list(self._runs):
+            self._count(category)
+
+    def _count(self, category: str) -> None:
+        run = self._runs.pop(category, None)
+        if run is not None:
+            count, seconds, primary_seconds = run
+            self._record(category, Call(False, seconds, primary_seconds, int(count)))
+
+    def _record(self, category: str, call: Call) -> None:
         self._set(category, record(self._breaker(category), self._limits, call, self._now()))
 
     def release(self, category: str) -> None:

@@ -6,9 +6,9 @@ Law: what is not in the map is not guessed: its intents wait (parked) until it i
 from collections import OrderedDict
 
 from proxy.control.tally import Tally
+from proxy.store.batch import storable
 from proxy.store.intent import Identity, Intent
 from proxy.store.journal import Journal
-from proxy.store.writer import storable
 from rules.identity import Key, Pair
 from rules.message import Side
 

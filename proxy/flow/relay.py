@@ -4,9 +4,10 @@ Law: no journal, no copy, no task while a connection is free. A slow reader at e
 writer at the other, and never fills memory.
 """
 
+import asyncio
 import math
 
-from proxy.flow.tasks import Tasks
+from proxy.fiber import Fibers
 from proxy.wire.connection import Connection
 from proxy.wire.downstream import Downstream
 from proxy.wire.pool import Pool
@@ -65,10 +66,10 @@ class Streamed:
 class Relay:
     """The Sink of one unmirrored request."""
 
-    __slots__ = ("_client", "_ended", "_first", "_gone", "_head", "_pool", "_streamed", "_tasks")
+    __slots__ = ("_client", "_ended", "_fibers", "_first", "_gone", "_head", "_pool", "_streamed")
 
     def __init__(
-        self, client: Downstream, pool: Pool, head: RequestHead, sent_head: bytes, tasks: Tasks
+        self, client: Downstream, pool: Pool, head: RequestHead, sent_head: bytes, fibers: Fibers
     ) -> None:
         self._client = client
         self._ended = False
@@ -77,7 +78,7 @@ class Relay:
         self._head = (head.method, sent_head)
         self._pool = pool
         self._streamed = Streamed(client, None, begun=False)
-        self._tasks = tasks
+        self._fibers = fibers
 
     def data(self, data: bytes, ended: bool) -> None:
         """Part of Sink."""
@@ -92,7 +93,7 @@ class Relay:
             self._first = [data]
             if not ended:
                 self._client.pause()
-            self._tasks.spawn(self._open())
+            self._fibers.start(self._open())
 
     def gone(self) -> None:
         """Part of Sink."""
@@ -104,7 +105,7 @@ class Relay:
         self._streamed.client_writable(ready)
 
     async def _open(self) -> None:
-        connection = await self._pool.connect()
+        connection = await asyncio.ensure_future(self._pool.connect())
         assert self._first is not None
         if isinstance(connection, Failure):
             self._streamed.failed(connection)

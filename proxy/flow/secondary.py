@@ -14,11 +14,11 @@ from msgspec import Struct
 
 from proxy.control.tally import Tally
 from proxy.flow.identities import Identities
-from proxy.store.writer import StoreError
+from proxy.store.batch import StoreError
 from proxy.wire.body import in_memory
 from proxy.wire.pool import Pool
 from rules.coding import Unreadable
-from rules.compare import Answer, Verdict, VerdictKind, compare
+from rules.compare import READ_HEADERS, Answer, Verdict, VerdictKind, agree, compare
 from rules.framing import field, joined, with_line
 from rules.identity import (
     Key,
@@ -31,7 +31,7 @@ from rules.identity import (
     wanted,
 )
 from rules.message import Failure, Outcome, Reply, Request, Role, Side
-from rules.route import Route, captures, reads_body
+from rules.route import Route, captures
 from rules.source import Parts
 
 Done = TypeVar("Done")
@@ -39,11 +39,12 @@ Done = TypeVar("Done")
 IDEMPOTENCY_KEY = "Idempotency-Key"
 """draft-ietf-httpapi-idempotency-key-header: passed on; where it is absent one is minted."""
 
+_KEY_LINE = f"\r\n{IDEMPOTENCY_KEY.lower()}:".encode()
+
 APART_BYTES_MIN = 16_384
 """Bodies beyond this are parsed and compared in a thread: field by field, 16 KiB take some 5 ms."""
 
-READ_HEADERS = ("content-type", "content-encoding")
-"""What the comparison needs to read a body, beside the headers that it compares."""
+_CLASSES = tuple(f"{digit}xx" for digit in range(10))
 
 REPLY_BYTES_MAX = 65536
 """What is kept of a reply that is not compared: enough for a dead letter's last word."""
@@ -112,7 +113,7 @@ class Secondary:
         if not job.route.translations:
             return Prepared(job.request, {})
         try:
-            if job.request.spool is None or not reads_body(job.route):
+            if job.request.spool is None or not job.route.reads_body:
                 return await self._translate(job, job.request, _parts(job.request, job.route))
             request = await self._apart(in_memory, job.request)
             parts = await self._apart(_parts, request, job.route)
@@ -140,16 +141,20 @@ class Secondary:
         request, comparison = prepared.request, job.route.comparison
         limit = REPLY_BYTES_MAX if comparison is None else comparison.body_bytes_max
         head = with_line(request.head, self._hop)
-        if field(head, IDEMPOTENCY_KEY) is None:
+        if _KEY_LINE not in head.lower():
             head = with_line(head, f"{IDEMPOTENCY_KEY}: {job.key}".encode())
-        outcome = await self._pools[job.primary.other].send(request, head, limit)
+        outcome = await self._pools[job.primary.other].ask(request, head, limit)
         self._tally.outcome(Role.SECONDARY, word(outcome), outcome.latency_s)
         if isinstance(outcome, Failure):
             return Tried(request=request, outcome=outcome)
-        pairs = harvest(job.route.harvests, job.reply, outcome)
-        with suppress(StoreError):  # then a contradiction is seen by the table, not counted
-            await self._identities.recall(pairs, job.primary)
-        verdict = await self._judge(job, outcome, pairs, prepared.found)
+        pairs = harvest(job.route.harvests, job.reply, outcome) if job.route.harvests else ()
+        if pairs:
+            with suppress(StoreError):  # then a contradiction is seen by the table, not counted
+                await self._identities.recall(pairs, job.primary)
+        comparison = job.route.comparison
+        verdict = None if comparison is None else agree(job.reply, outcome, comparison)
+        if verdict is None:
+            verdict = await self._judge(job, outcome, pairs, prepared.found)
         return Tried(request=request, outcome=outcome, pairs=pairs, verdict=verdict)
 
     async def _judge(
@@ -213,4 +218,4 @@ def answer(reply: Reply, names: tuple[str, ...]) -> Answer:
 
 def word(outcome: Outcome) -> str:
     """The metric label of an outcome: the status class, or the cause."""
-    return str(outcome.cause) if isinstance(outcome, Failure) else f"{outcome.status // 100}xx"
+    return outcome.cause if isinstance(outcome, Failure) else _CLASSES[outcome.status // 100]

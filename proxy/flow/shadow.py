@@ -32,7 +32,7 @@ class Shadow:
         self._sent += 1
         key = f"twinwrite-shadow-{self._rooms.journal.id}-{self._rooms.journal.now():.6f}-{self._sent}"
         job = Job(route=plan.route, primary=plan.primary, request=request, reply=reply, key=key)
-        self._rooms.tasks.spawn(self._run(job, category))
+        self._rooms.fibers.start(self._run(job, category))
 
     async def _run(self, job: Job, category: str) -> None:
         try:

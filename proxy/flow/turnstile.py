@@ -1,32 +1,20 @@
 """The fair lock around the primary: one write of a lane at a time, in the order of arrival."""
 
-import asyncio
-
+from proxy.fiber import Slot
 from proxy.flow.lanes import Lanes
-
-Turn = asyncio.Future[None]
 
 
 class Turnstile:
     """Lets a write through when it is first in all of its lanes."""
 
     def __init__(self) -> None:
-        self._lanes: Lanes[Turn] = Lanes()
-        self._loop = asyncio.get_running_loop()
+        self._lanes: Lanes[Slot[None]] = Lanes()
 
-    async def enter(self, lanes: tuple[str, ...]) -> Turn:
-        """Wait for the turn; `leave` gives it on."""
-        turn = self._loop.create_future()
-        if not self._lanes.enter(turn, lanes):
-            try:
-                await turn
-            except asyncio.CancelledError:
-                self.leave(turn, lanes)
-                raise
-        return turn
+    def enter(self, turn: Slot[None], lanes: tuple[str, ...]) -> bool:
+        """Queue a turn; whether it has come already. Else it resolves when it does; `leave` gives it on."""
+        return self._lanes.enter(turn, lanes)
 
-    def leave(self, turn: Turn, lanes: tuple[str, ...]) -> None:
-        """Let the next ones through."""
+    def leave(self, turn: Slot[None], lanes: tuple[str, ...]) -> None:
+        """Let the next ones through: they go on now."""
         for freed in self._lanes.leave(turn, lanes):
-            if not freed.done():
-                freed.set_result(None)
+            freed.resolve(None)

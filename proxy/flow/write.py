@@ -12,25 +12,25 @@ from proxy.control.log import Log
 from proxy.control.settings import Journal as JournalSettings
 from proxy.control.settings import Listen
 from proxy.control.tally import Tally
+from proxy.fiber import Fibers, Slot
 from proxy.flow.delivery import Delivery
 from proxy.flow.guard import Guard
 from proxy.flow.relay import Streamed
 from proxy.flow.secondary import word
 from proxy.flow.shadow import Shadow
-from proxy.flow.tasks import Tasks
 from proxy.flow.turnstile import Turnstile
+from proxy.store.batch import StoreError
 from proxy.store.intent import Intent
 from proxy.store.journal import Journal
-from proxy.store.writer import StoreError
 from proxy.wire.body import Spool, TooLarge, discard, in_memory
 from proxy.wire.downstream import Downstream
 from proxy.wire.pool import Exchange, Pool
 from rules.fate import Event, State, after_primary
 from rules.framing import Refusal, RequestHead, with_line
 from rules.identity import parts_of
-from rules.message import Cause, Failure, Framing, Outcome, Reply, Request, Role, Side
+from rules.message import Failure, Framing, Outcome, Reply, Request, Role, Side
 from rules.problem import status_of
-from rules.route import Ordering, Plan, Policy, Skip, is_sampled, lanes, reads_body
+from rules.route import Ordering, Plan, Policy, Skip, is_sampled, lanes
 from rules.stage import Mirror
 
 
@@ -47,7 +47,7 @@ class Rooms:
     turnstile: Turnstile
     pools: dict[Side, Pool]
     tally: Tally
-    tasks: Tasks
+    fibers: Fibers
     log: Log
     hop: bytes
 
@@ -141,7 +141,7 @@ class Write:
 
     def _go(self, body: bytes, spool: str | None = None, size: int = 0) -> None:
         self._whole = True
-        self._rooms.tasks.spawn(self._run(self._request(body, spool, size)))
+        self._rooms.fibers.start(self._run(self._request(body, spool, size)))
 
     def _request(self, body: bytes, spool: str | None = None, size: int = 0) -> Request:
         head = self._head
@@ -152,7 +152,7 @@ class Write:
 
     async def _run(self, request: Request) -> None:
         try:
-            if request.spool and reads_body(self._plan.route):
+            if request.spool and self._plan.route.reads_body:
                 sampled, names = await asyncio.to_thread(self._keys, request)
             else:
                 sampled, names = self._keys(request)
@@ -173,7 +173,7 @@ class Write:
     def _keys(self, request: Request) -> tuple[bool, tuple[str, ...]]:
         """Whether the entity is within the percent, and the lanes of the write."""
         plan = self._plan
-        seen = in_memory(request) if reads_body(plan.route) else request
+        seen = in_memory(request) if plan.route.reads_body else request
         parts = parts_of(seen, plan.captures)
         return is_sampled(plan, self._policy, parts), lanes(plan, parts)
 
@@ -181,10 +181,16 @@ class Write:
         rooms, plan = self._rooms, self._plan
         rooms.journal.accept(intent)
         turns = intent.lanes if plan.route.ordering is Ordering.SERIALIZE else ()
-        turn = await rooms.turnstile.enter(turns)
+        turn: Slot[None] = Slot()
         try:
-            await rooms.journal.begin(intent)
-            exchange, outcome = await self._ask_primary(request)
+            if not rooms.turnstile.enter(turn, turns):
+                await turn
+            error = await rooms.journal.begin(intent)
+            if error is not None:
+                await self._without_journal(request, intent, error)
+                return
+            exchange = self._ask_primary(request)
+            outcome = self._told(await exchange)
             event = after_primary(outcome, applied_redirects=plan.route.applied_redirects)
             if event is Event.PRIMARY_APPLIED:
                 rooms.journal.order(intent)
@@ -192,13 +198,13 @@ class Write:
                 intent.reason = (
                     "kill_switch" if self._policy.kill_switch else rooms.guard.hold(intent.category)
                 )
-        except StoreError as error:
-            await self._without_journal(request, intent, error)
-            return
         finally:
             rooms.turnstile.leave(turn, turns)
         try:
-            await self._settle(intent, event, outcome)
+            # The primary has spoken: whatever the disk says, the client is answered and the lane goes on.
+            error = await rooms.journal.settle(intent, event, outcome)
+            if error is not None:
+                rooms.log.error("settle_failed", intent=intent.id, error=str(error))
             self._answer(exchange, outcome)
         finally:
             if intent.state is State.S_PENDING:
@@ -206,22 +212,12 @@ class Write:
             elif event is Event.PRIMARY_APPLIED:
                 rooms.delivery.withdraw(intent)
 
-    async def _settle(self, intent: Intent, event: Event, outcome: Outcome) -> None:
-        """The primary has spoken: whatever the disk says, the client is answered and the lane goes on.
-
-        What the disk refuses is written when it takes it; else the intent is `unknown` after a restart.
-        """
-        try:
-            await self._rooms.journal.settle(intent, event, outcome)
-        except StoreError as error:
-            self._rooms.log.error("settle_failed", intent=intent.id, error=str(error))
-
     async def _without_journal(self, request: Request, intent: Intent, error: StoreError) -> None:
         self._rooms.log.error("journal_failed", error=str(error))
         if self._rooms.journal_settings.on_journal_error == "pass_through":
             self._rooms.journal.skip(intent, Skip.JOURNAL_ERROR)
-            exchange, outcome = await self._ask_primary(request)
-            self._answer(exchange, outcome)
+            exchange = self._ask_primary(request)
+            self._answer(exchange, self._told(await exchange))
         else:
             self._rooms.journal.abort(intent)
             self._client.refuse(Refusal(503, "the write could not be journaled; nothing was sent"))
@@ -229,7 +225,8 @@ class Write:
 
     async def _unjournaled(self, request: Request, reason: Skip) -> None:
         self._rooms.tally.skip(reason)
-        exchange, outcome = await self._ask_primary(request)
+        exchange = self._ask_primary(request)
+        outcome = self._told(await exchange)
         self._answer(exchange, outcome)
         applied = after_primary(outcome, applied_redirects=self._plan.route.applied_redirects)
         if (
@@ -241,31 +238,29 @@ class Write:
         else:
             discard(request)
 
-    async def _ask_primary(self, request: Request) -> tuple[Exchange | None, Outcome]:
+    def _ask_primary(self, request: Request) -> Exchange:
         rooms = self._rooms
         head = with_line(request.head, rooms.hop)
         limit = rooms.journal_settings.reply_bytes_max
-        try:
-            begun = await rooms.pools[self._plan.primary].begin(request, head, limit, hold=True)
-            outcome = begun if isinstance(begun, Failure) else await begun.outcome
-        except Exception as error:  # noqa: BLE001 - a bug of ours: the primary may have acted
-            rooms.log.failure("primary_failed", error)
-            begun = outcome = Failure(cause=Cause.RESET, sent=True, detail="the sidecar failed")
-        rooms.tally.outcome(Role.PRIMARY, word(outcome), outcome.latency_s)
-        return (None if isinstance(begun, Failure) else begun), outcome
+        return rooms.pools[self._plan.primary].ask(request, head, limit, hold=True)
 
-    def _answer(self, exchange: Exchange | None, outcome: Outcome) -> None:
+    def _told(self, outcome: Outcome) -> Outcome:
+        self._rooms.tally.outcome(Role.PRIMARY, word(outcome), outcome.latency_s)
+        return outcome
+
+    def _answer(self, exchange: Exchange, outcome: Outcome) -> None:
         if isinstance(outcome, Failure):
             applied = "may have applied the write" if outcome.sent else "did not get the write"
             detail = f"the primary {applied}: {outcome.detail}"
             self._client.refuse(Refusal(status_of(outcome), detail), reason=outcome.cause)
             return
-        assert exchange is not None
-        ended = not outcome.truncated
-        self._client.reply(outcome.head, outcome.body, outcome.framing, ended=ended)
-        if outcome.truncated and self._gone:
+        self._client.reply(outcome.head, outcome.body, outcome.framing, ended=not outcome.truncated)
+        if not outcome.truncated:
+            return
+        assert exchange.connection is not None
+        if self._gone:
             exchange.connection.abandon()
-        elif outcome.truncated:
+        else:
             self._streamed = Streamed(self._client, exchange.connection, begun=True)
             exchange.pass_on(self._streamed)
 

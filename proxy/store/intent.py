@@ -17,6 +17,8 @@ from rules.payload import digest
 
 PAYLOAD_VERSION = 1
 
+_pack = msgpack.Packer().pack
+
 DIGEST_BYTES = 16
 
 PIECE_BYTES = 1024 * 1024
@@ -28,7 +30,10 @@ class Damaged(ValueError):
 
 
 class Intent(Struct, eq=False, kw_only=True, gc=False):
-    """One journaled write. `request` and `reply` are None when they are only on disk."""
+    """One journaled write. `request` and `reply` are None when they are only on disk.
+
+    `has_row`: it has a row of its own (or will have when what is queued is durable), and changes go there.
+    """
 
     route: str
     category: str
@@ -44,10 +49,12 @@ class Intent(Struct, eq=False, kw_only=True, gc=False):
     attempts: int = 0
     due_at: float = 0.0
     reason: str = ""
+    seal: bytes = b""
     bytes: int = 0
     request: Request | None = None
     reply: Reply | None = None
     spool: str | None = None
+    has_row: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ class Result(Struct, frozen=True, gc=False):
 
 def pack_request(request: Request) -> bytes:
     """A request as bytes; the body of a spooled one stays in its file."""
-    packed: bytes = msgpack.packb(
+    packed: bytes = _pack(
         (PAYLOAD_VERSION, request.method, request.target, request.head, request.body,
          request.chunked, request.body_bytes)
     )  # fmt: skip
@@ -104,7 +111,7 @@ def pack_reply(reply: Reply, bytes_max: int) -> bytes:
     """The primary's reply as bytes, its digest first; a body beyond the limit is left out and marked truncated."""
     truncated = reply.truncated or len(reply.body) > bytes_max
     body = b"" if truncated else reply.body
-    packed: bytes = msgpack.packb(
+    packed: bytes = _pack(
         (PAYLOAD_VERSION, reply.status, reply.head, body, reply.framing, truncated, reply.latency_s)
     )
     return digest(packed) + packed

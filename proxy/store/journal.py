@@ -2,13 +2,15 @@
 
 Law: one function (`_move`) writes a state, by one table (`rules.fate.TRANSITIONS`); `begin` and
 `settle` are durable when they return; an id is never used twice.
+
+A young intent lives in the log, as records; what is still open after a second gets a row of its own
+(`proxy.store.young`). Most are done by then and never get one (decision 0008).
 """
 
 import asyncio
 import fcntl
 import os
 import sqlite3
-from array import array
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -19,7 +21,8 @@ from msgspec.json import encode
 
 from proxy.control.settings import Journal as Settings
 from proxy.control.tally import Tally
-from proxy.store import schema
+from proxy.store import record, schema
+from proxy.store.batch import After, Row, Statement, StoreError, storable
 from proxy.store.intent import (
     Damaged,
     Identity,
@@ -32,8 +35,9 @@ from proxy.store.intent import (
     unpack_request,
 )
 from proxy.store.recovery import owed, recover
-from proxy.store.writer import After, Row, Statement, StoreError, Writer, storable
-from rules.fate import CLOSED, OWED, Event, State, move
+from proxy.store.writer import Writer
+from proxy.store.young import Young
+from rules.fate import CLOSED, OWED, Event, move
 from rules.message import Failure, Outcome, Reply, Request, Side
 from rules.route import Skip
 
@@ -63,9 +67,7 @@ class Journal:
         self._next_sequence = 1
         self._next_spool = 1
         self._dropped = 0
-        self._closed = array("q")
-        self._closed_counts: dict[State, int] = {}
-        self._holding: list[tuple[float, array[int], dict[State, int]]] = []
+        self._young = Young(writer, self.keep, clock())
 
     @classmethod
     async def open(cls, settings: Settings, tally: Tally, clock: Clock) -> "Journal":
@@ -113,35 +115,38 @@ class Journal:
         self._tally.accepted += 1
         self._tally.states[intent.state] += 1
 
-    async def begin(self, intent: Intent) -> None:
-        """Make an accepted intent durable as `p_sent`; raises StoreError: then `skip` or `abort` it."""
+    async def begin(self, intent: Intent) -> StoreError | None:
+        """Make an accepted intent durable as `p_sent`; an error: then `skip` or `abort` it."""
         request = intent.request
         assert request is not None
         intent.id = self._next_id
         self._next_id += 1
         packed = pack_request(request)
         intent.bytes = len(packed) + (request.body_bytes if request.spool else 0)
-        following = move(intent.state, Event.BEGIN)
         try:
-            digest = await self._sealed(packed, request.spool)
-            row = (
-                intent.id, following, intent.route, intent.category, intent.stage, intent.primary,
-                encode(intent.lanes).decode(), intent.method, intent.target, intent.received_at,
-                intent.received_at, intent.bytes, intent.spool, packed, digest,
+            intent.seal = (
+                seal(packed, None) if request.spool is None
+                else await asyncio.to_thread(_sealed_file, packed, Path(request.spool))
             )  # fmt: skip
-            await self.writer.submit(schema.BEGIN, row)
-        except StoreError:
+        except OSError as trouble:
             self._tally.journal_errors += 1
-            raise
+            return StoreError(f"{request.spool}: {trouble.strerror}")
+        following = move(intent.state, Event.BEGIN)
+        packed = record.begun(intent, following, packed)
+        error = await self.writer.log(packed, partial(self._young.begun, intent))
+        if error is not None:
+            self._tally.journal_errors += 1
+            return error
         self._move(intent, Event.BEGIN)
+        return None
 
     def order(self, intent: Intent) -> None:
         """Give an intent its place in the primary's order: at the moment its outcome is known."""
         intent.sequence = self._next_sequence
         self._next_sequence += 1
 
-    async def settle(self, intent: Intent, event: Event, outcome: Outcome) -> None:
-        """Record the primary's outcome; durable when it returns (`confirm`), StoreError if it cannot be."""
+    async def settle(self, intent: Intent, event: Event, outcome: Outcome) -> StoreError | None:
+        """Record the primary's outcome; durable when it returns (`confirm`), or the error why it is not yet."""
         status, reply = 0, None
         if isinstance(outcome, Failure):
             intent.reason = storable(f"{outcome.cause}: {outcome.detail}")
@@ -154,6 +159,24 @@ class Journal:
         self._move(intent, event)
         if event is Event.PRIMARY_APPLIED:
             self._move(intent, Event.OWE)
+        if intent.has_row:
+            return await self._settle_row(intent, status, reply)
+        packed = record.settled(intent, self.now(), status, reply)
+        after = self._closing(intent) if intent.state in CLOSED else None
+        if self._settings.confirm == "behind":
+            self.writer.put_log(packed, after)
+            return None
+        error = await self.writer.log(packed)
+        if error is not None:
+            self._tally.journal_errors += 1
+            self.writer.put_log(packed, after)  # as soon as the disk takes it
+        elif after is not None:
+            after()
+        return error
+
+    async def _settle_row(
+        self, intent: Intent, status: int, reply: bytes | None
+    ) -> StoreError | None:
         facts = (intent.state, intent.sequence, self.now(), intent.reason, status, intent.bytes)
         operation: tuple[Statement, Row, After]
         if intent.state in CLOSED:
@@ -162,13 +185,12 @@ class Journal:
             operation = (schema.SETTLE, (*facts, reply, intent.id), None)
         if self._settings.confirm == "behind":
             self.writer.put(*operation)
-            return
-        try:
-            await self.writer.submit(*operation)
-        except StoreError:
+            return None
+        error = await self.writer.submit(*operation)
+        if error is not None:
             self._tally.journal_errors += 1
             self.writer.put(*operation)  # as soon as the disk takes it
-            raise
+        return error
 
     # the background
 
@@ -179,20 +201,42 @@ class Journal:
 
     def note_sent(self, intent: Intent) -> None:
         """Write `s_sent`, for those who read the file: the try has lasted for more than a tick."""
-        self.writer.put(schema.SEND, (intent.state, self.now(), intent.attempts, intent.id))
+        if intent.has_row:
+            self.writer.put(schema.SEND, (intent.state, self.now(), intent.attempts, intent.id))
 
     def conclude(self, intent: Intent, event: Event, result: Result) -> None:
         """What became of a try at the secondary (or of an intent that waits). Written behind, in order."""
         self._move(intent, event)
         intent.reason = storable(result.reason)
+        after = self._closing(intent) if intent.state in CLOSED else None
+        if not intent.has_row:
+            self.writer.put_log(record.concluded(intent, self.now(), result), after)
+            return
         row = (
             intent.state, self.now(), intent.due_at, intent.attempts, intent.reason, result.verdict,
             result.status, intent.id,
         )  # fmt: skip
-        if intent.state in CLOSED:
-            self.writer.put(schema.CONCLUDE_CLOSED, row, self._closing(intent))
-        else:
-            self.writer.put(schema.CONCLUDE, row)
+        statement = schema.CONCLUDE_CLOSED if intent.state in CLOSED else schema.CONCLUDE
+        self.writer.put(statement, row, after)
+
+    def keep(self, intent: Intent) -> None:
+        """Give an open intent a row of its own: from then on its request and reply need not be in memory."""
+        if intent.has_row:
+            return
+        assert intent.request is not None
+        reply = intent.reply
+        intent.has_row = True
+        self.writer.put(
+            schema.FOLD,
+            (
+                intent.id, intent.state, intent.route, intent.category, intent.stage, intent.primary,
+                encode(intent.lanes).decode(), intent.sequence, intent.method, intent.target,
+                intent.received_at, self.now(), intent.due_at, intent.attempts, intent.reason, "",
+                0 if reply is None else reply.status, 0, intent.bytes, intent.spool,
+                pack_request(intent.request), intent.seal,
+                None if reply is None else pack_reply(reply, self._settings.reply_bytes_max),
+            ),
+        )  # fmt: skip
 
     def learn(self, identity: Identity, source: str) -> None:
         """A new identity: in the same transaction as what else is written in this turn of the loop."""
@@ -227,7 +271,9 @@ class Journal:
         """The exact request and the primary's reply from disk; raises Damaged, or StoreError."""
         stored = await self._stored(intent.id)
         if stored is None:
-            await self.writer.submit(schema.NOTHING, ())  # the outcome may still be on its way
+            error = await self.writer.submit(schema.NOTHING, ())  # it may still be on its way
+            if error is not None:
+                raise error
             stored = await self._stored(intent.id)
         if stored is None:
             raise Damaged("the row or its payload is gone")
@@ -256,16 +302,8 @@ class Journal:
         self.writer.nudge()
         self._tally.journal_errors += self.writer.dropped - self._dropped
         self._dropped = self.writer.dropped
-        now = self.now()
-        if self._closed_counts:
-            self._holding.append((now, self._closed, self._closed_counts))
-            self._closed, self._closed_counts = array("q"), {}
-        while self._holding and self._holding[0][0] <= now - self._settings.done_hold_seconds:
-            _, ids, counts = self._holding.pop(0)
-            for intent_id in ids:
-                self.writer.put(schema.REMOVE, (intent_id,))
-            for state, count in counts.items():
-                self.writer.put(schema.REMOVED, (state, count))
+        hold = self._settings.done_hold_seconds
+        self._young.sweep(self.now(), hold, (self._next_id, self._next_sequence))
 
     async def close(self) -> None:
         """Commit what is queued and let go of the lock."""
@@ -273,20 +311,18 @@ class Journal:
         self._lock.close()
 
     def _move(self, intent: Intent, event: Event) -> None:
-        states = self._tally.states
-        states[intent.state] -= 1
-        was_owed = intent.state in OWED
-        intent.state = move(intent.state, event)
-        states[intent.state] += 1
-        is_owed = intent.state in OWED
-        if is_owed != was_owed:
-            self._tally.backlog_bytes += intent.bytes if is_owed else -intent.bytes
+        tally, before = self._tally, intent.state
+        following = intent.state = move(before, event)
+        tally.states[before] -= 1
+        tally.states[following] += 1
+        if (before in OWED) is not (following in OWED):
+            tally.backlog_bytes += intent.bytes if following in OWED else -intent.bytes
 
     def _closing(self, intent: Intent) -> Callable[[], None] | None:
         """Nothing is owed any more; what is left to do when that is durable."""
         intent.request = intent.reply = None
-        self._closed.append(intent.id)
-        self._closed_counts[intent.state] = self._closed_counts.get(intent.state, 0) + 1
+        if intent.has_row:
+            self._young.closed(intent)
         if intent.spool is None:
             return None
         # Not before: after a crash the row would ask for the file.
@@ -299,18 +335,6 @@ class Journal:
             " AND payload IS NOT NULL AND digest IS NOT NULL AND reply IS NOT NULL"
         )
         return await self.writer.call(lambda db: db.execute(sql, (intent_id,)).fetchone())
-
-    async def _sealed(self, packed: bytes, spool: str | None) -> bytes:
-        """The digest of a request whose spool file, if there is one, is now durable.
-
-        Not on the writer's thread: a long file must not hold up the commits of others.
-        """
-        if spool is None:
-            return seal(packed, None)
-        try:
-            return await asyncio.to_thread(_sealed_file, packed, Path(spool))
-        except OSError as error:
-            raise StoreError(f"{spool}: {error.strerror}") from error
 
 
 def _lock(directory: Path) -> TextIO:

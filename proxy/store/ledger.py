@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.store import schema
-from proxy.store.writer import StoreError, Writer, storable
+from proxy.store.batch import StoreError, storable
+from proxy.store.writer import Writer
 from rules.compare import Verdict
 from rules.diff import Difference
 

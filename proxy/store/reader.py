@@ -5,19 +5,19 @@ Law: read-only, short transactions (a long reader pins the write-ahead log: stor
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from proxy.store.writer import StoreError
+from proxy.store.batch import StoreError
+from proxy.store.recovery import young
+from proxy.store.schema import ROW
 
 Document = dict[str, Any]
 
-_INTENT = (
-    "id, state, route, category, stage, primary_side, lanes, sequence, method, target, received_at,"
-    " changed_at, due_at, attempts, reason, verdict, primary_status, secondary_status, bytes"
-)
+_INTENT = tuple(name for name in ROW if name not in ("spool", "payload", "digest", "reply"))
 
 
 def intents(
@@ -32,22 +32,33 @@ def intents(
     if route:
         where.append("route = ?")
         values.append(route)
-    sql = f"SELECT {_INTENT} FROM intents WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"
+    sql = f"SELECT {', '.join(_INTENT)} FROM intents WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"
     with _open(directory / "journal.db") as connection:
         found = [dict(row) for row in connection.execute(sql, (*values, limit))]
+        logged = young(connection)
     for row in found:
         row["lanes"] = json.loads(row["lanes"])
-    return found
+    found += [
+        {
+            name: list(value) if name == "lanes" else value
+            for name in _INTENT
+            for value in (each.columns[name],)
+        }
+        for each in logged
+        if (not states or each.state in states) and (not route or each.columns["route"] == route)
+    ]
+    return sorted(found, key=lambda row: -int(row["id"]))[:limit]
 
 
 def states(directory: Path) -> dict[str, int]:
     """How many intents there ever were in each state. Raises StoreError."""
-    sql = (
-        "SELECT state, sum(count) AS count FROM (SELECT state, count(*) AS count FROM intents GROUP BY state"
-        " UNION ALL SELECT state, removed FROM totals) GROUP BY state ORDER BY state"
-    )
+    sql = "SELECT state, count(*) FROM intents GROUP BY state UNION ALL SELECT state, removed FROM totals"
+    counts: Counter[str] = Counter()
     with _open(directory / "journal.db") as connection:
-        return {row["state"]: row["count"] for row in connection.execute(sql)}
+        for state, count in connection.execute(sql):
+            counts[state] += count
+        counts.update(str(each.state) for each in young(connection))
+    return dict(sorted(counts.items()))
 
 
 def groups(directory: Path, *, route: str = "", limit: int = 50) -> list[Document]:
@@ -90,6 +101,7 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
         uri = f"{path.resolve().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=5.0)) as connection:
             connection.row_factory = sqlite3.Row
+            connection.execute("BEGIN")  # one view of rows and log
             yield connection
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error

@@ -1,15 +1,18 @@
 """What a restart finds in the journal, and makes of it.
 
 Law: nothing is guessed. `p_sent` becomes `unknown`, `s_sent` and `p_done` become `s_pending`
-(`rules.fate.RECOVERY`), rows that owe nothing are removed and stay counted in `totals`.
+(`rules.fate.RECOVERY`), what owes nothing is removed and stays counted in `totals`. What was young
+gets its row; the log is empty afterwards.
 """
 
 import json
 import sqlite3
 from dataclasses import dataclass
 
+from proxy.store import schema
+from proxy.store.batch import transaction
 from proxy.store.intent import Intent
-from proxy.store.writer import transaction
+from proxy.store.record import Logged, replayed
 from rules.fate import CLOSED, OWED, RECOVERY, State, move
 from rules.message import Side
 
@@ -33,8 +36,9 @@ class Recovered:
 
 
 def recover(connection: sqlite3.Connection) -> Recovered:
-    """Bring every row to a state that a fresh process can go on from: one transaction."""
+    """Bring every intent to a state that a fresh process can go on from: one transaction."""
     with transaction(connection):
+        _unfold(connection)
         for state, event in RECOVERY.items():
             connection.execute(
                 "UPDATE intents SET state = ? WHERE state = ?", (move(state, event), state)
@@ -48,6 +52,31 @@ def recover(connection: sqlite3.Connection) -> Recovered:
         )
         connection.execute(f"DELETE FROM intents WHERE state IN ({marks})", closed)
     return _read(connection)
+
+
+def _unfold(connection: sqlite3.Connection) -> None:
+    """Rows for what the log holds, unless it has one; the log is empty then."""
+    for logged in young(connection):
+        values = [logged.columns[name] for name in schema.ROW]
+        values[schema.ROW.index("lanes")] = json.dumps(logged.columns["lanes"])
+        connection.execute(schema.FOLD.sql, values)
+        for name in ("id", "sequence"):
+            connection.execute(
+                "UPDATE meta SET value = max(value, ?) WHERE name = ?",
+                (logged.columns[name] + 1, f"next_{name}"),
+            )
+    connection.execute("DELETE FROM log")
+
+
+def young(connection: sqlite3.Connection) -> list[Logged]:
+    """The intents that have no row yet, as the log tells them."""
+    rows = connection.execute("SELECT records FROM log ORDER BY id")
+    found = replayed(records for (records,) in rows)
+    return [
+        logged
+        for intent_id, logged in found.items()
+        if connection.execute("SELECT 1 FROM intents WHERE id = ?", (intent_id,)).fetchone() is None
+    ]
 
 
 def owed(connection: sqlite3.Connection) -> list[Intent]:
@@ -68,7 +97,7 @@ def _intent(row: tuple[object, ...]) -> Intent:
     # A try is written behind: the last one may have been made and not be recorded. Counting it is
     # what makes a DELETE that finds nothing the second time `done`, not dead.
     values["attempts"] = max(int(str(values["attempts"])), 1)
-    return Intent(**values)  # type: ignore[arg-type]
+    return Intent(**values, has_row=True)  # type: ignore[arg-type]
 
 
 def _read(connection: sqlite3.Connection) -> Recovered:
@@ -93,8 +122,8 @@ def _read(connection: sqlite3.Connection) -> Recovered:
     return Recovered(
         journal_id=meta["journal_id"],
         redaction_key=meta["redaction_key"],
-        next_id=last_id + 1,
-        next_sequence=last_sequence + 1,
+        next_id=max(last_id + 1, meta["next_id"]),
+        next_sequence=max(last_sequence + 1, meta["next_sequence"]),
         states=states,
         backlog_bytes=backlog_bytes,
         spools=frozenset(name for (name,) in spools),

@@ -3,9 +3,10 @@
 Law: plain SQLite that others may read while the sidecar runs (docs/ledger.md describes it).
 """
 
-from proxy.store.writer import Schema, Statement
+from proxy.store.batch import Schema, Statement
 
-VERSION = 1
+VERSION = 2
+"""2: young intents are in `log`."""
 
 JOURNAL = Schema(
     VERSION,
@@ -36,6 +37,10 @@ CREATE TABLE IF NOT EXISTS intents (
   reply BLOB                      -- xxh3_128 and msgpack of the primary's reply
 );
 CREATE INDEX IF NOT EXISTS intents_by_state ON intents (state, sequence);
+CREATE TABLE IF NOT EXISTS log (   -- young intents: see proxy.store.record
+  id INTEGER PRIMARY KEY,         -- of the transaction
+  records BLOB NOT NULL           -- msgpack
+);
 CREATE TABLE IF NOT EXISTS identities (
   kind TEXT NOT NULL,
   legacy_value TEXT NOT NULL,
@@ -50,6 +55,8 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 INSERT OR IGNORE INTO meta VALUES ('version', {VERSION});
 INSERT OR IGNORE INTO meta VALUES ('journal_id', lower(hex(randomblob(8))));
 INSERT OR IGNORE INTO meta VALUES ('redaction_key', randomblob(32));
+INSERT OR IGNORE INTO meta VALUES ('next_id', 1);
+INSERT OR IGNORE INTO meta VALUES ('next_sequence', 1);
 """,
 )
 
@@ -70,18 +77,23 @@ def _update(order: int, *columns: str, cleared: bool = False) -> Statement:
     )
 
 
-_BEGUN = (
-    "id, state, route, category, stage, primary_side, lanes, method, target,"
-    " received_at, changed_at, bytes, spool, payload, digest"
-)
+ROW = (
+    "id", "state", "route", "category", "stage", "primary_side", "lanes", "sequence", "method", "target",
+    "received_at", "changed_at", "due_at", "attempts", "reason", "verdict", "primary_status",
+    "secondary_status", "bytes", "spool", "payload", "digest", "reply",
+)  # fmt: skip
+"""Every column of an intent."""
+
 _SETTLED = ("state", "sequence", "changed_at", "reason", "primary_status", "bytes", "reply")
 _CONCLUDED = ("state", "changed_at", "due_at", "attempts", "reason", "verdict", "secondary_status")
 
-BEGIN = Statement(
+FOLD = Statement(
     0,
-    f"INSERT INTO intents ({_BEGUN}) VALUES ({', '.join('?' * 15)})",
-    f"INSERT INTO intents ({_BEGUN}) VALUES {{rows}}",
+    f"INSERT INTO intents ({', '.join(ROW)}) VALUES ({', '.join('?' * len(ROW))})",
+    f"INSERT INTO intents ({', '.join(ROW)}) VALUES {{rows}}",
 )
+"""A young intent gets a row of its own."""
+
 SETTLE = _update(1, *_SETTLED)
 SETTLE_CLOSED = _update(2, *(name for name in _SETTLED if name != "reply"), cleared=True)
 SEND = _update(3, "state", "changed_at", "attempts")
@@ -95,7 +107,15 @@ REMOVED = Statement(
     8,
     "INSERT INTO totals VALUES (?, ?) ON CONFLICT (state) DO UPDATE SET removed = removed + excluded.removed",
 )
-NOTHING = Statement(9, "UPDATE meta SET value = value WHERE 0")
+FORGET_LOG = Statement(9, "DELETE FROM log WHERE id <= ?")
+NEXT = Statement(
+    10,
+    "UPDATE meta SET value = CASE name WHEN 'next_id' THEN ? ELSE ? END"
+    " WHERE name IN ('next_id', 'next_sequence')",
+)
+"""Ids and sequence numbers of intents that left no row are not used again."""
+
+NOTHING = Statement(11, "UPDATE meta SET value = value WHERE 0")
 """Durable when all that was queued before it is."""
 
 LEDGER = Schema(

@@ -3,29 +3,47 @@
 Law: while one transaction is committed, everything that arrives waits in a list; then all of it is
 the next transaction. Source: storage.md, "group commit": 91,500 durable writes/s at 64 in flight
 against 4,700 with one commit per write.
+
+There are two kinds of operations: a statement on rows, and a record, a piece of bytes for the table
+`log`. All records of a transaction are one row there: that is what makes them cheap (decision 0008).
 """
 
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cache, partial
-from itertools import groupby
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import aiosqlite
 
-Result = TypeVar("Result")
-Row = Sequence[Any]
-After = Callable[[], None] | None
+from proxy.fiber import Slot
+from proxy.store.batch import (
+    After,
+    Bad,
+    Batch,
+    Entry,
+    Operation,
+    Row,
+    Schema,
+    Statement,
+    StoreError,
+    Told,
+    checkpoint,
+    checkpoint_if_long,
+    prepare,
+    transact,
+)
 
-WAL_BYTES_MAX = 4 * 1024 * 1024
-"""The write-ahead log is checkpointed beyond this: SQLite's own default of 1,000 pages, but after the
-waiters are told (5 ms instead of 8 ms at p99.9: storage.md)."""
+Result = TypeVar("Result")
+
+_by_order = attrgetter("statement.order")
+
+CHECKPOINT_EVERY = 16
+"""Commits between two looks at the length of the write-ahead log: each look gives the interpreter away."""
 
 PUT_DELAY_S = 0.02
 """How long an operation that nobody waits for may wait for company: a commit costs an fdatasync (0.1-0.2
@@ -34,66 +52,6 @@ ms of this machine's disk, milliseconds of others'), whatever is in it. A crash 
 PUTS_MAX = 100_000
 """Operations that nobody waits for, kept for the next try while the disk refuses them. Beyond it they
 are lost and counted (`dropped`): a restart then repeats what they would have recorded."""
-
-ROWS_MAX = 64
-"""Rows in one statement; 16 columns each is far below SQLite's 32,766 variables."""
-
-SQLITE_MIN = (3, 33, 0)
-"""UPDATE ... FROM came with this version (2020)."""
-
-_NEVER = (
-    sqlite3.IntegrityError,
-    sqlite3.DataError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-    OverflowError,
-    TypeError,
-    ValueError,  # UnicodeEncodeError: a lone surrogate
-)
-"""What is wrong with one row, and will be at every further try; everything else is the disk's trouble."""
-
-
-class StoreError(Exception):
-    """The store could not make an operation durable: disk full, I/O error, damaged file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The tables of one kind of file: its format version, and a script that makes what is not there.
-
-    The script keeps the version in the table `meta`, under the name `version`.
-    """
-
-    version: int
-    script: str
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One kind of operation. Within a transaction a lower `order` runs first: that of a row's life.
-
-    `sql` is for one row. `many`, where it is given, is the same for several at once, with `{rows}`
-    for the lists of values. `keyed`: of rows with the same last value (the id) only the last one counts.
-    """
-
-    order: int
-    sql: str
-    many: str = ""
-    keyed: bool = False
-
-
-@dataclass(slots=True)
-class _Operation:
-    statement: Statement
-    row: Row
-    waiter: asyncio.Future[None] | None = None
-    after: After = None
-
-
-_Bad = list[tuple[_Operation, Exception]]
-
-_by_order = attrgetter("statement.order")
-_by_statement = attrgetter("statement")
 
 
 class Writer:
@@ -104,10 +62,13 @@ class Writer:
         self.commits = 0
         self.commit_seconds = 0.0
         self.dropped = 0  # operations that nobody waited for and that are lost
+        self.log_id = 0  # of the last row of the log that is durable
+        self.log_bytes = 0  # written to the log
         self._wal = Path(f"{path}-wal")
         self._connection = connection
         self._loop = asyncio.get_running_loop()
-        self._pending: list[_Operation] = []
+        self._entries: list[Entry] = []
+        self._pending: list[Operation] = []
         self._wake = asyncio.Event()
         self._closing = False
         self._timer: asyncio.TimerHandle | None = None
@@ -115,7 +76,7 @@ class Writer:
 
     def __len__(self) -> int:
         """How many operations wait for the next transaction."""
-        return len(self._pending)
+        return len(self._pending) + len(self._entries)
 
     @classmethod
     async def open(cls, path: Path, schema: Schema, *, synchronous: str) -> "Writer":
@@ -130,7 +91,7 @@ class Writer:
             raise StoreError(f"{path}: {error}") from error
         writer = cls(path, connection)
         try:
-            await writer.call(partial(_prepare, schema=schema, synchronous=synchronous))
+            await writer.call(partial(prepare, schema=schema, synchronous=synchronous))
         except StoreError as error:
             await writer.close()
             raise StoreError(f"{path}: {error}") from error
@@ -139,23 +100,37 @@ class Writer:
             raise
         return writer
 
-    def submit(self, statement: Statement, row: Row, after: After = None) -> asyncio.Future[None]:
-        """Queue an operation; the future resolves when it is durable, or fails with StoreError.
-
-        `after` is called when it is durable; it must not raise.
-        """
+    def submit(self, statement: Statement, row: Row, after: After = None) -> Told:
+        """Queue a statement; the slot resolves when it is durable. `after` is called then; it must not raise."""
         assert not self._closing, "the store is closed"
-        waiter = self._loop.create_future()
-        self._pending.append(_Operation(statement, row, waiter, after))
+        told: Told = Slot()
+        self._pending.append(Operation(statement, row, told, after))
         self._wake.set()
-        return waiter
+        return told
 
     def put(self, statement: Statement, row: Row, after: After = None) -> None:
-        """Queue an operation that nobody waits for: it goes with the next one that somebody does wait for,
-        or after PUT_DELAY_S. It is tried again while the disk refuses it.
+        """Queue a statement that nobody waits for: it goes with the next operation that somebody does wait
+        for, or after PUT_DELAY_S. It is tried again while the disk refuses it.
         """
         assert not self._closing, "the store is closed"
-        self._pending.append(_Operation(statement, row, after=after))
+        self._pending.append(Operation(statement, row, after=after))
+        self._soon()
+
+    def log(self, record: bytes, after: After = None) -> Told:
+        """Queue a record; when it is durable `after` is called, and the slot resolves."""
+        assert not self._closing, "the store is closed"
+        told: Told = Slot()
+        self._entries.append((record, told, after))
+        self._wake.set()
+        return told
+
+    def put_log(self, record: bytes, after: After = None) -> None:
+        """Queue a record that nobody waits for, as `put` does a statement."""
+        assert not self._closing, "the store is closed"
+        self._entries.append((record, None, after))
+        self._soon()
+
+    def _soon(self) -> None:
         if self._timer is None:
             self._timer = self._loop.call_later(PUT_DELAY_S, self._wake.set)
 
@@ -174,12 +149,12 @@ class Writer:
         self._wake.set()
         await self._task
         with suppress(StoreError):
-            await self.call(_checkpoint)
+            await self.call(checkpoint)
         await self._connection.close()
 
     def nudge(self) -> None:
         """Try again what the disk refused. Called once per tick."""
-        if self._pending:
+        if self._pending or self._entries:
             self._wake.set()
 
     async def _run(self) -> None:
@@ -188,20 +163,21 @@ class Writer:
             self._wake.clear()
             await self._commit_pending()
         if not await self._commit_pending():
-            self.dropped += len(self._pending)
+            self.dropped += len(self)
 
     async def _commit_pending(self) -> bool:
         """Whether nothing was refused."""
-        batch, self._pending = self._pending, []
+        batch = Batch(self.log_id + 1, self._entries, self._pending)
+        self._entries, self._pending = [], []
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not batch:
+        if not batch.entries and not batch.operations:
             return True
-        batch.sort(key=_by_order)
+        batch.operations.sort(key=_by_order)
         started = self._loop.time()
         try:
-            bad, is_long = await self.call(partial(_transact, batch=batch, wal=self._wal))
+            bad = await self.call(partial(transact, batch=batch))
         except Exception as error:  # noqa: BLE001 - the loop of the one writer must not end
             self._refuse(batch, error)
             return False
@@ -210,132 +186,47 @@ class Writer:
         if bad:
             self._give_up(bad)
         self._tell(batch)
-        if is_long:
+        if self.commits % CHECKPOINT_EVERY == 0:
             with suppress(StoreError):
-                await self.call(_checkpoint)
+                await self.call(partial(checkpoint_if_long, wal=self._wal))
         return True
 
-    def _tell(self, batch: list[_Operation]) -> None:
-        for operation in batch:
-            if operation.waiter is not None and not operation.waiter.done():
-                operation.waiter.set_result(None)
+    def _tell(self, batch: Batch) -> None:
+        if batch.entries:
+            self.log_id = batch.log_id
+        for record, told, after in batch.entries:
+            self.log_bytes += len(record)
+            if after is not None:
+                after()
+            if told is not None:
+                told.resolve(None)
+        for operation in batch.operations:
+            if operation.told is not None:
+                operation.told.resolve(None)
             if operation.after is not None:
                 operation.after()
 
-    def _give_up(self, bad: _Bad) -> None:
+    def _give_up(self, bad: Bad) -> None:
         """These rows will never be taken; what else was in the transaction is durable."""
         for operation, error in bad:
             operation.after = None
-            if operation.waiter is None:
+            if operation.told is None:
                 self.dropped += 1
-            elif not operation.waiter.done():
-                operation.waiter.set_exception(StoreError(repr(error)))
+            else:
+                operation.told.resolve(StoreError(repr(error)))
 
-    def _refuse(self, batch: list[_Operation], error: Exception) -> None:
-        kept = [operation for operation in batch if operation.waiter is None]
-        for operation in batch:
-            if operation.waiter is not None and not operation.waiter.done():
-                operation.waiter.set_exception(StoreError(str(error)))
+    def _refuse(self, batch: Batch, error: Exception) -> None:
+        entries = [entry for entry in batch.entries if entry[1] is None]
+        kept = [operation for operation in batch.operations if operation.told is None]
         # They go first, but with the next operation or tick: no busy loop on a full disk.
-        if len(self._pending) + len(kept) <= PUTS_MAX:
-            self._pending = kept + self._pending
+        if len(self) + len(entries) + len(kept) <= PUTS_MAX:
+            self._entries[:0] = entries
+            self._pending[:0] = kept
         else:
-            self.dropped += len(kept)
-
-
-def storable(text: str) -> str:
-    """Text as SQLite takes it: lone surrogates, which are no Unicode, become question marks."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _prepare(connection: sqlite3.Connection, schema: Schema, synchronous: str) -> None:
-    if sqlite3.sqlite_version_info < SQLITE_MIN:
-        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old; 3.33 or newer is needed")
-    found = _version(connection)
-    if found is not None and found != schema.version:
-        raise StoreError(f"format version {found}; this release knows {schema.version}")
-    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
-    if mode != "wal":
-        raise StoreError("the file system allows no write-ahead log")
-    for pragma in (
-        f"synchronous={synchronous}",
-        "wal_autocheckpoint=0",
-        f"journal_size_limit={WAL_BYTES_MAX}",
-        "foreign_keys=OFF",
-        "cache_size=-4096",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-    connection.executescript(f"BEGIN IMMEDIATE; {schema.script} COMMIT;")
-
-
-def _version(connection: sqlite3.Connection) -> object:
-    """The format version of the file; None when it is new."""
-    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    if not tables:
-        return None
-    if ("meta",) not in tables:
-        return "unknown"
-    row = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
-    return "unknown" if row is None else row[0]
-
-
-def _transact(
-    connection: sqlite3.Connection, batch: list[_Operation], wal: Path
-) -> tuple[_Bad, bool]:
-    """Carry out a batch in one transaction, without the rows that can never be taken: these come back,
-    and whether the write-ahead log is due for a checkpoint."""
-    bad: _Bad = []
-    try:
-        with transaction(connection):
-            for statement, operations in groupby(batch, _by_statement):
-                _carry_out(connection, statement, [operation.row for operation in operations])
-    except _NEVER:
-        with transaction(connection):
-            for operation in batch:
-                try:
-                    connection.execute(operation.statement.sql, operation.row)
-                except _NEVER as error:
-                    bad.append((operation, error))
-    try:
-        return bad, wal.stat().st_size > WAL_BYTES_MAX
-    except OSError:
-        return bad, False
-
-
-def _carry_out(connection: sqlite3.Connection, statement: Statement, rows: list[Row]) -> None:
-    """Rows of one kind. Several in one statement: sqlite3 lets go of the interpreter lock and has to
-    win it back for each; under a busy loop that is 138 us a row instead of 976 (this machine)."""
-    if not statement.many or len(rows) == 1:
-        connection.executemany(statement.sql, rows)
-        return
-    if statement.keyed:
-        rows = list({row[-1]: row for row in rows}.values())
-    while rows:
-        count = min(1 << (len(rows).bit_length() - 1), ROWS_MAX)  # few lengths: the SQL is cached
-        chunk, rows = rows[:count], rows[count:]
-        connection.execute(
-            _many(statement, count, len(chunk[0])), [v for row in chunk for v in row]
-        )
-
-
-@cache
-def _many(statement: Statement, count: int, width: int) -> str:
-    values = f"({', '.join('?' * width)})"
-    return statement.many.format(rows=", ".join([values] * count))
-
-
-def _checkpoint(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self.dropped += len(entries) + len(kept)
+        trouble = StoreError(str(error))
+        waiting = [entry[1] for entry in batch.entries]
+        waiting += [operation.told for operation in batch.operations]
+        for told in waiting:
+            if told is not None:
+                told.resolve(trouble)

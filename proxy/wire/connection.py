@@ -83,16 +83,17 @@ class Connection(asyncio.Protocol):
         self._started = 0.0
         self._unsent = 0
 
-    def start(self, receiver: Receiver, method: str, data: bytes, *, ended: bool) -> None:
-        """Begin an exchange by writing `data`; `ended`: it is the whole request."""
+    def start(self, receiver: Receiver, method: str, data: bytes, *, ended: bool) -> float:
+        """Begin an exchange by writing `data`; `ended`: it is the whole request. When, on the pool's clock."""
         assert self._receiver is None
         self._receiver = receiver
         self._method = method
         self._request_ended = ended
         self._head = None
-        self._started = self._sent_at = self._pool.now()
-        self.deadline = self._started + self._pool.first_byte_timeout_s if ended else math.inf
+        self._started = self._sent_at = now = self._pool.now()
+        self.deadline = now + self._pool.first_byte_timeout_s if ended else math.inf
         self.transport.write(data)
+        return now
 
     def write(self, data: bytes, *, ended: bool) -> None:
         """More of the request. Until it is whole, only a backend that does not take it can be late."""

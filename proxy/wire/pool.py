@@ -12,6 +12,7 @@ from collections import deque
 from contextlib import ExitStack, suppress
 
 from proxy.control.settings import Backend
+from proxy.fiber import Slot
 from proxy.wire.body import open_spool
 from proxy.wire.connection import Connection, Receiver
 from rules.framing import ReplyHead
@@ -20,84 +21,77 @@ from rules.message import Cause, Failure, Outcome, Reply, Request
 EVENT_STREAM = b"text/event-stream"
 
 
-class Exchange:
-    """Collects one reply, up to `limit` bytes of body; `outcome` resolves with it or with the failure.
+class Exchange(Slot[Outcome]):
+    """One request under way, and its reply up to `limit` bytes of body: the outcome that is waited for.
 
-    A longer body, or an event stream: `outcome` resolves with its start, `truncated`. If `hold`, the
-    rest waits on the socket until `pass_on` names who gets it; else it is read and dropped, so that
-    the connection stays of use.
+    A longer body, or an event stream: the outcome is its start, `truncated`. If `hold`, the rest waits
+    on the socket until `pass_on` names who gets it; else it is read and dropped, so that the
+    connection stays of use. `connection` is None until the request is on its way.
     """
 
-    __slots__ = (
-        "_head",
-        "_hold",
-        "_limit",
-        "_pieces",
-        "_size",
-        "_started",
-        "connection",
-        "outcome",
-    )
+    __slots__ = ("_head", "_hold", "_limit", "_pieces", "_size", "_started", "connection")
 
-    def __init__(self, connection: Connection, limit: int, *, hold: bool) -> None:
-        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.connection = connection
+    def __init__(self, limit: int, *, hold: bool) -> None:
+        Slot.__init__(self)
+        self.connection: Connection | None = None
         self._head: ReplyHead | None = None
         self._hold = hold
         self._limit = limit
         self._pieces: list[bytes] = []
         self._size = 0
-        self._started = connection.now()
+        self._started = 0.0
+
+    def start(self, connection: Connection, method: str, data: bytes, *, ended: bool) -> None:
+        """Send the request on this connection."""
+        self.connection = connection
+        self._started = connection.start(self, method, data, ended=ended)
 
     def reply(self, head: ReplyHead, data: bytes, ended: bool) -> None:
         """Part of Receiver."""
+        if ended and len(data) <= self._limit:
+            self._resolve(head, data, truncated=False)
+            return
         self._head = head
-        if not ended and EVENT_STREAM in head.head:
+        if EVENT_STREAM in head.head:
             self._limit = -1
         self.data(data, ended)
 
     def data(self, data: bytes, ended: bool) -> None:
         """Part of Receiver."""
-        if self.outcome.done():
+        if self.done:
             return  # nobody wants the rest
+        assert self._head is not None
+        assert self.connection is not None
         self._pieces.append(data)
         self._size += len(data)
         if ended and self._size <= self._limit:
-            self._resolve(truncated=False)
+            self._resolve(self._head, b"".join(self._pieces), truncated=False)
         elif self._size > self._limit:
             if self._hold and not ended:
                 self.connection.flow(reading=False)
-            self._resolve(truncated=not ended)
+            self._resolve(self._head, b"".join(self._pieces), truncated=not ended)
+            self._pieces = []
 
     def failed(self, failure: Failure) -> None:
         """Part of Receiver."""
-        if not self.outcome.done():
-            self.outcome.set_result(failure)
+        self.resolve(failure)
 
     def writable(self, ready: bool) -> None:
         """Part of Receiver: a whole request waits in the transport, whatever its length."""
 
     def pass_on(self, rest: Receiver) -> None:
         """Let the rest of a truncated reply flow to `rest`."""
+        assert self.connection is not None
         if self.connection.serves(self):
             self.connection.hand_over(rest)
         else:
             detail = "the connection ended before the reply did"
             rest.failed(Failure(cause=Cause.RESET, sent=True, detail=detail))
 
-    def _resolve(self, *, truncated: bool) -> None:
-        assert self._head is not None
-        self.outcome.set_result(
-            Reply(
-                status=self._head.status,
-                head=self._head.head,
-                body=b"".join(self._pieces),
-                framing=self._head.framing,
-                truncated=truncated,
-                latency_s=self.connection.now() - self._started,
-            )
-        )
-        self._pieces = []
+    def _resolve(self, head: ReplyHead, body: bytes, *, truncated: bool) -> None:
+        assert self.connection is not None
+        latency_s = self.connection.now() - self._started
+        self.resolve(Reply(head.status, head.head, body, head.framing, truncated, latency_s))
 
 
 class Pool:
@@ -111,7 +105,7 @@ class Pool:
         self.now = time.monotonic  # the time of uvloop stands still for a whole turn of the loop
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
-        self._uploads: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[None]] = set()
         self._places = 0  # taken: by open connections, and by those who are to open one
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
 
@@ -119,49 +113,49 @@ class Pool:
         busy = len(self._open) - len(self._idle)
         return f"<Pool {self._backend.url} busy={busy} idle={len(self._idle)} waiting={len(self._waiting)}>"
 
-    async def send(self, request: Request, head: bytes, limit: int) -> Outcome:
-        """Send a whole request; the outcome has up to `limit` bytes of the reply's body."""
-        exchange = await self.begin(request, head, limit)
-        return exchange if isinstance(exchange, Failure) else await exchange.outcome
-
-    async def begin(
-        self, request: Request, head: bytes, limit: int, *, hold: bool = False
-    ) -> Exchange | Failure:
-        """Send a whole request under `head`; the exchange under way, or why it could not be sent."""
-        if request.spool is not None:
-            return await self._begin_spooled(request, head, limit, hold=hold)
-        connection = self.idle() or await self.connect()
-        if isinstance(connection, Failure):
-            return connection
-        exchange = Exchange(connection, limit, hold=hold)
-        connection.start(exchange, request.method, head + request.body, ended=True)
+    def ask(self, request: Request, head: bytes, limit: int, *, hold: bool = False) -> Exchange:
+        """Send a whole request under `head`; the exchange, which resolves with its outcome."""
+        exchange = Exchange(limit, hold=hold)
+        connection = None if request.spool is not None else self.idle()
+        if connection is not None:
+            exchange.start(connection, request.method, head + request.body, ended=True)
+        else:
+            work = self._loop.create_task(self._ask(exchange, request, head))
+            self._asking.add(work)
+            work.add_done_callback(self._asking.discard)
         return exchange
 
-    async def _begin_spooled(
-        self, request: Request, head: bytes, limit: int, *, hold: bool
-    ) -> Exchange | Failure:
-        """The upload goes on by itself once there is an outcome: a backend may reply while it reads."""
+    async def _ask(self, exchange: Exchange, request: Request, head: bytes) -> None:
+        """What `ask` cannot do at once. A backend may reply while it reads: then the upload ends with the exchange."""
         try:
-            file = open_spool(request)
-        except OSError as error:
-            return _not_sent(Cause.RESET, f"the spool file cannot be read: {error}", 0.0)
+            if request.spool is None:
+                connection = await self.connect()
+                if isinstance(connection, Failure):
+                    exchange.failed(connection)
+                else:
+                    exchange.start(connection, request.method, head + request.body, ended=True)
+            else:
+                await self._ask_spooled(exchange, request, head)
+        except asyncio.CancelledError:
+            exchange.failed(Failure(cause=Cause.RESET, sent=True, detail="the sidecar ends"))
+            raise
+
+    async def _ask_spooled(self, exchange: Exchange, request: Request, head: bytes) -> None:
         with ExitStack() as opened:
-            opened.enter_context(file)
+            try:
+                file = opened.enter_context(open_spool(request))
+            except OSError as error:
+                exchange.failed(
+                    _not_sent(Cause.RESET, f"the spool file cannot be read: {error}", 0.0)
+                )
+                return
             connection = self.idle() or await self.connect()
             if isinstance(connection, Failure):
-                return connection
+                exchange.failed(connection)
+                return
             opened.pop_all()  # the upload closes it
-        exchange = Exchange(connection, limit, hold=hold)
-        connection.start(exchange, request.method, head, ended=False)
-        upload = self._loop.create_task(connection.write_file(file))
-        self._uploads.add(upload)
-        upload.add_done_callback(self._uploads.discard)
-        try:
-            await asyncio.wait((upload, exchange.outcome), return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            upload.cancel()
-            raise
-        return exchange
+        exchange.start(connection, request.method, head, ended=False)
+        await connection.write_file(file)
 
     def idle(self) -> Connection | None:
         """A free open connection, if there is one now."""
@@ -287,6 +281,8 @@ class Pool:
 
     def close(self) -> None:
         """Abort every connection."""
+        for work in self._asking:
+            work.cancel()
         for connection in list(self._open):
             connection.transport.abort()
 

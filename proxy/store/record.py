@@ -1,0 +1,94 @@
+"""What happens to an intent, as bytes for the log; and the log read back.
+
+Law: an intent lives in the log while it is young, then in a row of its own (`proxy.store.journal`
+folds), and where it has both the row is right. A record is a msgpack array that begins with its kind.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from proxy.store.intent import Intent, Result
+from rules.fate import State
+
+BEGUN, SETTLED, CONCLUDED = 1, 2, 3
+"""The kinds of records."""
+
+_pack = msgpack.Packer().pack
+
+
+@dataclass(slots=True)
+class Logged:
+    """One intent as the log tells it: the columns of its row, by their names."""
+
+    columns: dict[str, Any]
+
+    @property
+    def state(self) -> State:
+        """The last state that the log knows."""
+        return State(self.columns["state"])
+
+
+_BEGUN = (
+    "id", "state", "route", "category", "stage", "primary_side", "lanes", "method", "target",
+    "received_at", "bytes", "spool", "payload", "digest",
+)  # fmt: skip
+_SETTLED = ("id", "state", "sequence", "changed_at", "reason", "primary_status", "bytes", "reply")
+_CONCLUDED = (
+    "id", "state", "changed_at", "due_at", "attempts", "reason", "verdict", "secondary_status",
+)  # fmt: skip
+_COLUMNS = {BEGUN: _BEGUN, SETTLED: _SETTLED, CONCLUDED: _CONCLUDED}
+_MISSING = {
+    "sequence": 0, "due_at": 0.0, "attempts": 0, "reason": "", "verdict": "", "primary_status": 0,
+    "secondary_status": 0, "reply": None,
+}  # fmt: skip
+
+
+def begun(intent: Intent, state: State, payload: bytes) -> bytes:
+    """The record of an intent that is about to be `state`: what its row would hold."""
+    packed: bytes = _pack(
+        (BEGUN, intent.id, state, intent.route, intent.category, intent.stage, intent.primary,
+         intent.lanes, intent.method, intent.target, intent.received_at, intent.bytes, intent.spool,
+         payload, intent.seal)
+    )  # fmt: skip
+    return packed
+
+
+def settled(intent: Intent, at: float, status: int, reply: bytes | None) -> bytes:
+    """The record of the primary's outcome."""
+    packed: bytes = _pack(
+        (SETTLED, intent.id, intent.state, intent.sequence, at, intent.reason, status, intent.bytes,
+         reply)
+    )  # fmt: skip
+    return packed
+
+
+def concluded(intent: Intent, at: float, result: Result) -> bytes:
+    """The record of what became of a try at the secondary, or of an intent that waits."""
+    packed: bytes = _pack(
+        (CONCLUDED, intent.id, intent.state, at, intent.due_at, intent.attempts, intent.reason,
+         result.verdict, result.status)
+    )  # fmt: skip
+    return packed
+
+
+def replayed(rows: Iterable[bytes]) -> dict[int, Logged]:
+    """What the rows of the log, in order, say of each intent that begins in them.
+
+    What is damaged ends its row: SQLite's checksums make that a bug, not an event.
+    """
+    found: dict[int, Logged] = {}
+    for row in rows:
+        unpacker = msgpack.Unpacker(max_buffer_size=0, use_list=False)
+        unpacker.feed(row)
+        for kind, *values in unpacker:
+            columns = dict(zip(_COLUMNS[kind], values, strict=True))
+            if kind == BEGUN:
+                found[columns["id"]] = Logged(
+                    {**_MISSING, "changed_at": columns["received_at"], **columns}
+                )
+            elif (known := found.get(columns["id"])) is not None:
+                known.columns.update(columns)
+    return found
