@@ -20,11 +20,12 @@ T = TypeVar("T")
 class Slot(Generic[T]):
     """One value that comes later, for one fiber (or task) that waits for it. The first value counts."""
 
-    __slots__ = ("_asyncio_future_blocking", "_told", "_value", "done")
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_told", "_value", "done")
 
     def __init__(self) -> None:
         self.done = False
         self._asyncio_future_blocking = False
+        self._cancelled = False  # the task that waits for it is to end
         self._told: Callable[[], None] | None = None
         self._value: T
 
@@ -48,7 +49,10 @@ class Slot(Generic[T]):
         self._told = None
 
     def result(self) -> T:
-        """The value, once `done`."""
+        """The value, once `done`; raises CancelledError in a task that was cancelled meanwhile."""
+        if self._cancelled:
+            self._cancelled = False
+            raise asyncio.CancelledError
         assert self.done
         return self._value
 
@@ -75,8 +79,13 @@ class Slot(Generic[T]):
             self._told = partial(_call_soon, loop, partial(told, self), context)
 
     def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 - asyncio's name
-        """Part of the future protocol: the task that waits is cancelled at its next turn."""
-        return False
+        """Part of the future protocol: wakes the task that waits, to be cancelled; the value may still come."""
+        told, self._told = self._told, None
+        if told is None:
+            return False
+        self._cancelled = True
+        told()
+        return True
 
 
 def _call_soon(
@@ -109,25 +118,28 @@ class _Fiber:
             self._wait(waits)
 
     def _wait(self, waits: Any) -> None:  # noqa: ANN401 - a Slot, a future, or None
+        if waits is None:  # asyncio.sleep(0)
+            waits = Slot()
+            self._fibers.loop.call_soon(waits.resolve, None)
         self._waits = waits
         if isinstance(waits, Slot):
             waits.wait(self.step)
-        elif waits is None:  # asyncio.sleep(0)
-            self._fibers.loop.call_soon(self.step)
         else:
             waits._asyncio_future_blocking = False  # noqa: SLF001 - asyncio's own protocol, as a task does
             waits.add_done_callback(self._woken)
 
-    def _woken(self, _future: object) -> None:
-        self.step()
+    def _woken(self, future: object) -> None:
+        if future is self._waits:  # else it was done, and cancelled before it could tell
+            self.step()
 
     def cancel(self) -> None:
         """End it where it waits."""
-        if isinstance(self._waits, Slot):
-            self._waits.leave()
-        elif self._waits is not None:
-            self._waits.remove_done_callback(self._woken)
-            self._waits.cancel()
+        waits, self._waits = self._waits, None
+        if isinstance(waits, Slot):
+            waits.leave()
+        else:
+            waits.remove_done_callback(self._woken)
+            waits.cancel()
         try:
             waits = self._coroutine.throw(asyncio.CancelledError())
         except (StopIteration, asyncio.CancelledError):
@@ -172,7 +184,8 @@ class Fibers:
     async def cancel(self) -> None:
         """Cancel what is left, and wait for it to end."""
         for fiber in list(self._fibers):
-            fiber.cancel()
+            if fiber in self._fibers:  # else the end of another one let it end
+                fiber.cancel()
         while self._fibers:
             await self.drain(1.0)
 

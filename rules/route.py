@@ -8,12 +8,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
 from msgspec import Struct
 
 from rules.coding import Unreadable
 from rules.compare import Comparison
-from rules.framing import RequestHead
+from rules.framing import SAFE_METHODS, RequestHead
 from rules.framing import field as header_field
 from rules.identity import Harvest, Translation
 from rules.message import Side
@@ -21,6 +22,7 @@ from rules.sample import in_sample
 from rules.source import Parts, Place, Source, read
 from rules.stage import DUTIES, Mirror, Stage
 
+_NOWHERE: Mapping[str, tuple[int, int]] = MappingProxyType({})
 _SEGMENT = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
 
 
@@ -114,9 +116,15 @@ class Policy:
     kill_switch: bool = False
     kill: Kill = Kill.JOURNAL
     salt: str = "twinwrite"
+    rules: "tuple[_Rule, ...]" = field(init=False, repr=False)
+    """The routes and the fallback, each with its plans: what does not depend on the request is decided once."""
+
+    def __post_init__(self) -> None:
+        rules = tuple(_rule(route, self) for route in (*self.routes, self.fallback))
+        object.__setattr__(self, "rules", rules)
 
 
-class Plan(Struct, frozen=True, kw_only=True, gc=False):
+class Plan(Struct, frozen=True, gc=False):
     """What to do with one request.
 
     `write`: it counts as an accepted write. `mirror` NONE relays it to the primary; `skip` then says
@@ -130,7 +138,18 @@ class Plan(Struct, frozen=True, kw_only=True, gc=False):
     mirror: Mirror
     write: bool
     skip: Skip | None = None
-    captures: Mapping[str, tuple[int, int]]
+    captures: Mapping[str, tuple[int, int]] = _NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A route as it is looked for, and what it plans for a method that is safe, and for others."""
+
+    match: Match
+    asks_more: bool
+    names: tuple[str, ...]
+    safe: Plan
+    mutating: Plan
 
 
 def compile_path(pattern: str) -> re.Pattern[str]:
@@ -150,12 +169,46 @@ def compile_path(pattern: str) -> re.Pattern[str]:
 
 
 def plan(head: RequestHead, policy: Policy) -> Plan:
-    """The plan of a request by its head. Percent is decided later, by `lanes` and `is_sampled`."""
-    route, spans = find_route(head, policy)
+    """The plan of a request by its head: that of the first route that matches, else the fallback's.
+
+    Percent is decided later, by `lanes` and `is_sampled`.
+    """
+    method = head.method
+    path = head.target.partition("?")[0]
+    for rule in policy.rules:
+        match = rule.match
+        if match.methods and method not in match.methods:
+            continue
+        found = match.path.fullmatch(path)
+        if found is None or (rule.asks_more and not _others_match(match, head)):
+            continue
+        chosen = rule.safe if method in SAFE_METHODS else rule.mutating
+        if not rule.names:
+            return chosen
+        return Plan(
+            chosen.route, chosen.category, chosen.stage, chosen.primary, chosen.mirror, chosen.write,
+            chosen.skip, dict(zip(rule.names, found.regs[1:], strict=True)),
+        )  # fmt: skip
+    rule = policy.rules[-1]  # `*`, or the authority of a CONNECT: no path matches that
+    return rule.safe if method in SAFE_METHODS else rule.mutating
+
+
+def _rule(route: Route, policy: Policy) -> _Rule:
+    match = route.match
+    return _Rule(
+        match,
+        bool(match.host or match.headers),
+        tuple(match.path.groupindex),
+        _planned(route, policy, mutating=False),
+        _planned(route, policy, mutating=True),
+    )
+
+
+def _planned(route: Route, policy: Policy, *, mutating: bool) -> Plan:
     category = policy.categories[route.category]
     stage = category.stage or policy.stage
     duty = DUTIES[stage]
-    write = head.mutating or route.mirrored is Mirrored.ALWAYS
+    write = mutating or route.mirrored is Mirrored.ALWAYS
     mirror, skip = duty.mirror, None
     if not write or route.mirrored is Mirrored.NEVER:
         mirror, skip = Mirror.NONE, Skip.ROUTE
@@ -167,23 +220,7 @@ def plan(head: RequestHead, policy: Policy) -> Plan:
         skip = Skip.STAGE
     else:
         skip = Skip.SHADOW if mirror is Mirror.SHADOW else None
-    return Plan(
-        route=route, category=category, stage=stage, primary=duty.primary, mirror=mirror,
-        write=write, skip=skip if write else None, captures=spans,
-    )  # fmt: skip
-
-
-def find_route(head: RequestHead, policy: Policy) -> tuple[Route, Mapping[str, tuple[int, int]]]:
-    """The first route that matches, and where its captures stand in the target; else the fallback."""
-    path = head.path
-    for route in policy.routes:
-        match = route.match
-        if match.methods and head.method not in match.methods:
-            continue
-        found = match.path.fullmatch(path)
-        if found is not None and _others_match(match, head):
-            return route, _spans(found)
-    return policy.fallback, {}
+    return Plan(route, category, stage, duty.primary, mirror, write, skip if write else None)
 
 
 def captures(route: Route, target: str) -> Mapping[str, tuple[int, int]] | None:

@@ -4,7 +4,7 @@ Law: bounded in number; one too many, an open breaker or a missing identity is a
 """
 
 from proxy.flow.delivery import Delivery, Rooms
-from proxy.flow.secondary import Job, Prepared
+from proxy.flow.secondary import Job, Missing, Prepared, Untranslatable
 from proxy.wire.body import discard
 from rules.compare import VerdictKind
 from rules.message import Reply, Request
@@ -20,6 +20,7 @@ class Shadow:
         self._pending = 0
         self._pending_max = pending_max
         self._sent = 0
+        self._key = f"twinwrite-shadow-{rooms.journal.id}-{rooms.journal.now():.6f}"
 
     def write(self, plan: Plan, request: Request, reply: Reply) -> None:
         """Take a write that the primary applied; its spool file is removed at the end."""
@@ -30,7 +31,7 @@ class Shadow:
             return
         self._pending += 1
         self._sent += 1
-        key = f"twinwrite-shadow-{self._rooms.journal.id}-{self._rooms.journal.now():.6f}-{self._sent}"
+        key = f"{self._key}-{self._sent}"
         job = Job(route=plan.route, primary=plan.primary, request=request, reply=reply, key=key)
         self._rooms.fibers.start(self._run(job, category))
 
@@ -46,12 +47,15 @@ class Shadow:
 
     async def _try(self, job: Job, category: str) -> None:
         rooms = self._rooms
-        prepared = await rooms.secondary.prepare(job)
+        prepared: Prepared | Missing | Untranslatable = Prepared(job.request, {})
+        if job.route.translations:
+            prepared = await rooms.secondary.prepare(job)
         if not isinstance(prepared, Prepared):
             rooms.guard.release(category)
             rooms.tally.verdicts[VerdictKind.NOT_COMPARABLE] += 1
             return
         tried = await rooms.secondary.send(job, prepared)
         rooms.guard.record(category, tried.outcome, job.reply.latency_s)
-        self._delivery.learn(tried.pairs, job.primary)
+        if tried.pairs:
+            self._delivery.learn(tried.pairs, job.primary)
         rooms.evidence.record(None, job, tried, category)

@@ -5,7 +5,7 @@ whatever the client does. Nothing here waits for the secondary.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.control.log import Log
@@ -50,6 +50,12 @@ class Rooms:
     fibers: Fibers
     log: Log
     hop: bytes
+    at_once: int = field(init=False)
+    """The longest body that needs no spool."""
+
+    def __post_init__(self) -> None:
+        at_once = min(self.listen.spool_memory_bytes_max, self.listen.body_bytes_max)
+        object.__setattr__(self, "at_once", at_once)
 
 
 class Write:
@@ -86,8 +92,7 @@ class Write:
     def data(self, data: bytes, ended: bool) -> None:
         """Part of Sink."""
         listen = self._rooms.listen
-        at_once = min(listen.spool_memory_bytes_max, listen.body_bytes_max)
-        if ended and self._spool is None and len(data) <= at_once:
+        if ended and self._spool is None and len(data) <= self._rooms.at_once:
             self._go(data)
             return
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.fiber import Slot
+from rules.payload import digest
 
 Row = Sequence[Any]
 After = Callable[[], None] | None
@@ -40,7 +41,7 @@ _NEVER = (
 """What is wrong with one row, and will be at every further try; everything else is the disk's trouble."""
 
 
-_LOG = "INSERT INTO log (id, records) VALUES (?, ?)"
+_LOG = "INSERT INTO log (id, digest, records) VALUES (?, ?, ?)"
 
 
 class StoreError(Exception):
@@ -68,12 +69,14 @@ class Statement:
 
     `sql` is for one row. `many`, where it is given, is the same for several at once, with `{rows}`
     for the lists of values. `keyed`: of rows with the same last value (the id) only the last one counts.
+    `forgets`: it removes what stands elsewhere: not carried out once any row was lost.
     """
 
     order: int
     sql: str
     many: str = ""
     keyed: bool = False
+    forgets: bool = False
 
 
 @dataclass(slots=True)
@@ -102,9 +105,10 @@ class Batch:
     entries: list[Entry]
     operations: list[Operation]
 
-    def records(self) -> bytes:
+    def log(self) -> Row:
         """The row of the log."""
-        return b"".join([entry[0] for entry in self.entries])
+        records = b"".join([entry[0] for entry in self.entries])
+        return self.log_id, digest(records), records
 
 
 def storable(text: str) -> str:
@@ -159,21 +163,24 @@ def _version(connection: sqlite3.Connection) -> object:
 
 def transact(connection: sqlite3.Connection, batch: Batch) -> Bad:
     """Carry out a batch in one transaction, without the rows that can never be taken: these come back."""
+    assert not connection.in_transaction, "a transaction has been left open"
     if not batch.operations:
-        connection.execute(_LOG, (batch.log_id, batch.records()))  # a transaction of its own
+        connection.execute(_LOG, batch.log())  # a transaction of its own
         return []
     bad: Bad = []
     try:
         with transaction(connection):
             if batch.entries:
-                connection.execute(_LOG, (batch.log_id, batch.records()))
+                connection.execute(_LOG, batch.log())
             for statement, operations in groupby(batch.operations, _by_statement):
                 _carry_out(connection, statement, [operation.row for operation in operations])
     except _NEVER:
         with transaction(connection):
             if batch.entries:
-                connection.execute(_LOG, (batch.log_id, batch.records()))
+                connection.execute(_LOG, batch.log())
             for operation in batch.operations:
+                if bad and operation.statement.forgets:
+                    continue
                 try:
                     connection.execute(operation.statement.sql, operation.row)
                 except _NEVER as error:
@@ -212,4 +219,4 @@ def _many(statement: Statement, count: int, width: int) -> str:
 
 def checkpoint(connection: sqlite3.Connection) -> None:
     """Move what is in the write-ahead log to the database, as far as no reader is in the way."""
-    connection.execute("PRAGMA walcheckpoint(PASSIVE)").fetchall()
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

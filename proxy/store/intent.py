@@ -54,6 +54,10 @@ class Intent(Struct, eq=False, kw_only=True, gc=False):
     request: Request | None = None
     reply: Reply | None = None
     spool: str | None = None
+    primary_status: int = 0
+    secondary_status: int = 0
+    verdict: str = ""
+    changed_at: float = 0.0
     has_row: bool = False
 
 

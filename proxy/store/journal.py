@@ -95,6 +95,7 @@ class Journal:
         self.id, self.redaction_key = found.journal_id, found.redaction_key
         self._next_id, self._next_sequence = found.next_id, found.next_sequence
         self._tally.backlog_bytes = found.backlog_bytes
+        self._tally.journal_errors += found.damaged
         for state, count in found.states.items():
             self._tally.states[state] += count
             self._tally.accepted += count
@@ -156,12 +157,13 @@ class Journal:
                 intent.reply = outcome
                 reply = pack_reply(outcome, self._settings.reply_bytes_max)
                 intent.bytes += len(reply)
+        intent.primary_status, intent.changed_at = status, self.now()
         self._move(intent, event)
         if event is Event.PRIMARY_APPLIED:
             self._move(intent, Event.OWE)
         if intent.has_row:
-            return await self._settle_row(intent, status, reply)
-        packed = record.settled(intent, self.now(), status, reply)
+            return await self._settle_row(intent, reply)
+        packed = record.settled(intent, reply)
         after = self._closing(intent) if intent.state in CLOSED else None
         if self._settings.confirm == "behind":
             self.writer.put_log(packed, after)
@@ -174,10 +176,11 @@ class Journal:
             after()
         return error
 
-    async def _settle_row(
-        self, intent: Intent, status: int, reply: bytes | None
-    ) -> StoreError | None:
-        facts = (intent.state, intent.sequence, self.now(), intent.reason, status, intent.bytes)
+    async def _settle_row(self, intent: Intent, reply: bytes | None) -> StoreError | None:
+        facts = (
+            intent.state, intent.sequence, intent.changed_at, intent.reason, intent.primary_status,
+            intent.bytes,
+        )  # fmt: skip
         operation: tuple[Statement, Row, After]
         if intent.state in CLOSED:
             operation = (schema.SETTLE_CLOSED, (*facts, intent.id), self._closing(intent))
@@ -201,20 +204,23 @@ class Journal:
 
     def note_sent(self, intent: Intent) -> None:
         """Write `s_sent`, for those who read the file: the try has lasted for more than a tick."""
+        intent.changed_at = self.now()
         if intent.has_row:
-            self.writer.put(schema.SEND, (intent.state, self.now(), intent.attempts, intent.id))
+            row = (intent.state, intent.changed_at, intent.attempts, intent.id)
+            self.writer.put(schema.SEND, row)
 
     def conclude(self, intent: Intent, event: Event, result: Result) -> None:
         """What became of a try at the secondary (or of an intent that waits). Written behind, in order."""
         self._move(intent, event)
-        intent.reason = storable(result.reason)
+        intent.reason, intent.changed_at = storable(result.reason), self.now()
+        intent.verdict, intent.secondary_status = result.verdict, result.status
         after = self._closing(intent) if intent.state in CLOSED else None
         if not intent.has_row:
-            self.writer.put_log(record.concluded(intent, self.now(), result), after)
+            self.writer.put_log(record.concluded(intent), after)
             return
         row = (
-            intent.state, self.now(), intent.due_at, intent.attempts, intent.reason, result.verdict,
-            result.status, intent.id,
+            intent.state, intent.changed_at, intent.due_at, intent.attempts, intent.reason, intent.verdict,
+            intent.secondary_status, intent.id,
         )  # fmt: skip
         statement = schema.CONCLUDE_CLOSED if intent.state in CLOSED else schema.CONCLUDE
         self.writer.put(statement, row, after)
@@ -231,9 +237,9 @@ class Journal:
             (
                 intent.id, intent.state, intent.route, intent.category, intent.stage, intent.primary,
                 encode(intent.lanes).decode(), intent.sequence, intent.method, intent.target,
-                intent.received_at, self.now(), intent.due_at, intent.attempts, intent.reason, "",
-                0 if reply is None else reply.status, 0, intent.bytes, intent.spool,
-                pack_request(intent.request), intent.seal,
+                intent.received_at, intent.changed_at or intent.received_at, intent.due_at, intent.attempts,
+                intent.reason, intent.verdict, intent.primary_status, intent.secondary_status,
+                intent.bytes, intent.spool, pack_request(intent.request), intent.seal,
                 None if reply is None else pack_reply(reply, self._settings.reply_bytes_max),
             ),
         )  # fmt: skip

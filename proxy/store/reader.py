@@ -35,7 +35,7 @@ def intents(
     sql = f"SELECT {', '.join(_INTENT)} FROM intents WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"
     with _open(directory / "journal.db") as connection:
         found = [dict(row) for row in connection.execute(sql, (*values, limit))]
-        logged = young(connection)
+        logged, _ = young(connection)
     for row in found:
         row["lanes"] = json.loads(row["lanes"])
     found += [
@@ -57,7 +57,8 @@ def states(directory: Path) -> dict[str, int]:
     with _open(directory / "journal.db") as connection:
         for state, count in connection.execute(sql):
             counts[state] += count
-        counts.update(str(each.state) for each in young(connection))
+        logged, _ = young(connection)
+        counts.update(str(each.state) for each in logged)
     return dict(sorted(counts.items()))
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgpack
 
-from proxy.store.intent import Intent, Result
+from proxy.store.intent import Intent
 from rules.fate import State
+from rules.payload import digest
 
 BEGUN, SETTLED, CONCLUDED = 1, 2, 3
 """The kinds of records."""
@@ -56,31 +57,37 @@ def begun(intent: Intent, state: State, payload: bytes) -> bytes:
     return packed
 
 
-def settled(intent: Intent, at: float, status: int, reply: bytes | None) -> bytes:
+def settled(intent: Intent, reply: bytes | None) -> bytes:
     """The record of the primary's outcome."""
     packed: bytes = _pack(
-        (SETTLED, intent.id, intent.state, intent.sequence, at, intent.reason, status, intent.bytes,
-         reply)
+        (SETTLED, intent.id, intent.state, intent.sequence, intent.changed_at, intent.reason,
+         intent.primary_status, intent.bytes, reply)
     )  # fmt: skip
     return packed
 
 
-def concluded(intent: Intent, at: float, result: Result) -> bytes:
+def concluded(intent: Intent) -> bytes:
     """The record of what became of a try at the secondary, or of an intent that waits."""
     packed: bytes = _pack(
-        (CONCLUDED, intent.id, intent.state, at, intent.due_at, intent.attempts, intent.reason,
-         result.verdict, result.status)
+        (CONCLUDED, intent.id, intent.state, intent.changed_at, intent.due_at, intent.attempts,
+         intent.reason, intent.verdict, intent.secondary_status)
     )  # fmt: skip
     return packed
 
 
-def replayed(rows: Iterable[bytes]) -> dict[int, Logged]:
-    """What the rows of the log, in order, say of each intent that begins in them.
+def replayed(rows: Iterable[tuple[bytes, bytes]]) -> tuple[dict[int, Logged], int]:
+    """What the rows of the log (digest and records), in order, say of each intent that begins in them,
+    and how many rows are damaged.
 
-    What is damaged ends its row: SQLite's checksums make that a bug, not an event.
+    Of a damaged row nothing is believed: an intent that begins there is lost, and of another one the
+    last that is known before stands. So it is sent again, or `unknown`, and nothing is invented.
     """
     found: dict[int, Logged] = {}
-    for row in rows:
+    damaged = 0
+    for expected, row in rows:
+        if digest(row) != expected:
+            damaged += 1
+            continue
         unpacker = msgpack.Unpacker(max_buffer_size=0, use_list=False)
         unpacker.feed(row)
         for kind, *values in unpacker:
@@ -91,4 +98,4 @@ def replayed(rows: Iterable[bytes]) -> dict[int, Logged]:
                 )
             elif (known := found.get(columns["id"])) is not None:
                 known.columns.update(columns)
-    return found
+    return found, damaged

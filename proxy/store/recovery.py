@@ -16,6 +16,10 @@ from proxy.store.record import Logged, replayed
 from rules.fate import CLOSED, OWED, RECOVERY, State, move
 from rules.message import Side
 
+DAMAGED_IDS = 1_000_000
+"""Ids that are not used again for each damaged row of the log: a transaction begins far fewer intents,
+and a secondary that has seen an id would take another write with it for a repetition."""
+
 _COLUMNS = (
     "id", "state", "route", "category", "stage", "primary_side", "lanes", "sequence", "method",
     "target", "received_at", "due_at", "attempts", "reason", "bytes", "spool",
@@ -24,7 +28,10 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered:
-    """The journal at start-up. `states` counts every intent there ever was, removed ones included."""
+    """The journal at start-up. `states` counts every intent there ever was, removed ones included.
+
+    `damaged`: how many rows of the log were not what was written; what they told is not believed.
+    """
 
     journal_id: str
     redaction_key: bytes
@@ -33,12 +40,13 @@ class Recovered:
     states: dict[State, int]
     backlog_bytes: int
     spools: frozenset[str]
+    damaged: int = 0
 
 
 def recover(connection: sqlite3.Connection) -> Recovered:
     """Bring every intent to a state that a fresh process can go on from: one transaction."""
     with transaction(connection):
-        _unfold(connection)
+        damaged = _unfold(connection)
         for state, event in RECOVERY.items():
             connection.execute(
                 "UPDATE intents SET state = ? WHERE state = ?", (move(state, event), state)
@@ -51,32 +59,38 @@ def recover(connection: sqlite3.Connection) -> Recovered:
             closed,
         )
         connection.execute(f"DELETE FROM intents WHERE state IN ({marks})", closed)
-    return _read(connection)
+    return _read(connection, damaged)
 
 
-def _unfold(connection: sqlite3.Connection) -> None:
-    """Rows for what the log holds, unless it has one; the log is empty then."""
-    for logged in young(connection):
+def _unfold(connection: sqlite3.Connection) -> int:
+    """Rows for what the log holds, unless it has one; the log is empty then. How many of its rows are damaged."""
+    found, damaged = young(connection)
+    for logged in found:
         values = [logged.columns[name] for name in schema.ROW]
         values[schema.ROW.index("lanes")] = json.dumps(logged.columns["lanes"])
         connection.execute(schema.FOLD.sql, values)
-        for name in ("id", "sequence"):
-            connection.execute(
-                "UPDATE meta SET value = max(value, ?) WHERE name = ?",
-                (logged.columns[name] + 1, f"next_{name}"),
-            )
+    for name in ("id", "sequence"):
+        connection.execute(
+            f"UPDATE meta SET value = max(value, (SELECT coalesce(max({name}), 0) + 1 FROM intents))"
+            " WHERE name = ?",
+            (f"next_{name}",),
+        )
+    connection.execute(
+        "UPDATE meta SET value = value + ? WHERE name = 'next_id'", (damaged * DAMAGED_IDS,)
+    )
     connection.execute("DELETE FROM log")
+    return damaged
 
 
-def young(connection: sqlite3.Connection) -> list[Logged]:
-    """The intents that have no row yet, as the log tells them."""
-    rows = connection.execute("SELECT records FROM log ORDER BY id")
-    found = replayed(records for (records,) in rows)
-    return [
-        logged
-        for intent_id, logged in found.items()
+def young(connection: sqlite3.Connection) -> tuple[list[Logged], int]:
+    """The intents that have no row yet, as the log tells them, and how many of its rows are damaged."""
+    found, damaged = replayed(connection.execute("SELECT digest, records FROM log ORDER BY id"))
+    logged = [
+        each
+        for intent_id, each in found.items()
         if connection.execute("SELECT 1 FROM intents WHERE id = ?", (intent_id,)).fetchone() is None
     ]
+    return logged, damaged
 
 
 def owed(connection: sqlite3.Connection) -> list[Intent]:
@@ -100,7 +114,7 @@ def _intent(row: tuple[object, ...]) -> Intent:
     return Intent(**values, has_row=True)  # type: ignore[arg-type]
 
 
-def _read(connection: sqlite3.Connection) -> Recovered:
+def _read(connection: sqlite3.Connection, damaged: int) -> Recovered:
     meta = dict(connection.execute("SELECT name, value FROM meta"))
     states = dict.fromkeys(State, 0)
     for state, count in connection.execute(
@@ -112,19 +126,14 @@ def _read(connection: sqlite3.Connection) -> Recovered:
         f"SELECT coalesce(sum(bytes), 0) FROM intents WHERE state IN ({marks})",
         tuple(OWED),
     ).fetchone()
-    (last_id,) = connection.execute(
-        "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'intents'), 0)"
-    ).fetchone()
-    (last_sequence,) = connection.execute(
-        "SELECT coalesce(max(sequence), 0) FROM intents"
-    ).fetchone()
     spools = connection.execute("SELECT spool FROM intents WHERE spool IS NOT NULL").fetchall()
     return Recovered(
         journal_id=meta["journal_id"],
         redaction_key=meta["redaction_key"],
-        next_id=max(last_id + 1, meta["next_id"]),
-        next_sequence=max(last_sequence + 1, meta["next_sequence"]),
+        next_id=meta["next_id"],
+        next_sequence=meta["next_sequence"],
         states=states,
         backlog_bytes=backlog_bytes,
         spools=frozenset(name for (name,) in spools),
+        damaged=damaged,
     )

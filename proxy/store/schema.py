@@ -5,11 +5,13 @@ Law: plain SQLite that others may read while the sidecar runs (docs/ledger.md de
 
 from proxy.store.batch import Schema, Statement
 
-VERSION = 2
+JOURNAL_VERSION = 2
 """2: young intents are in `log`."""
 
+LEDGER_VERSION = 1
+
 JOURNAL = Schema(
-    VERSION,
+    JOURNAL_VERSION,
     f"""
 CREATE TABLE IF NOT EXISTS intents (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -39,6 +41,7 @@ CREATE TABLE IF NOT EXISTS intents (
 CREATE INDEX IF NOT EXISTS intents_by_state ON intents (state, sequence);
 CREATE TABLE IF NOT EXISTS log (   -- young intents: see proxy.store.record
   id INTEGER PRIMARY KEY,         -- of the transaction
+  digest BLOB NOT NULL,           -- xxh3_128 of the records
   records BLOB NOT NULL           -- msgpack
 );
 CREATE TABLE IF NOT EXISTS identities (
@@ -52,7 +55,7 @@ CREATE TABLE IF NOT EXISTS identities (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS totals (state TEXT PRIMARY KEY, removed INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('version', {VERSION});
+INSERT OR IGNORE INTO meta VALUES ('version', {JOURNAL_VERSION});
 INSERT OR IGNORE INTO meta VALUES ('journal_id', lower(hex(randomblob(8))));
 INSERT OR IGNORE INTO meta VALUES ('redaction_key', randomblob(32));
 INSERT OR IGNORE INTO meta VALUES ('next_id', 1);
@@ -101,13 +104,17 @@ CONCLUDE = _update(4, *_CONCLUDED)
 CONCLUDE_CLOSED = _update(5, *_CONCLUDED, cleared=True)
 IDENTITY = Statement(6, "INSERT OR IGNORE INTO identities VALUES (?, ?, ?, ?, ?)")
 REMOVE = Statement(
-    7, "DELETE FROM intents WHERE id = ?", "DELETE FROM intents WHERE id IN (VALUES {rows})"
+    7,
+    "DELETE FROM intents WHERE id = ?",
+    "DELETE FROM intents WHERE id IN (VALUES {rows})",
+    forgets=True,
 )
 REMOVED = Statement(
     8,
     "INSERT INTO totals VALUES (?, ?) ON CONFLICT (state) DO UPDATE SET removed = removed + excluded.removed",
+    forgets=True,
 )
-FORGET_LOG = Statement(9, "DELETE FROM log WHERE id <= ?")
+FORGET_LOG = Statement(9, "DELETE FROM log WHERE id <= ?", forgets=True)
 NEXT = Statement(
     10,
     "UPDATE meta SET value = CASE name WHEN 'next_id' THEN ? ELSE ? END"
@@ -119,7 +126,7 @@ NOTHING = Statement(11, "UPDATE meta SET value = value WHERE 0")
 """Durable when all that was queued before it is."""
 
 LEDGER = Schema(
-    VERSION,
+    LEDGER_VERSION,
     f"""
 CREATE TABLE IF NOT EXISTS verdicts (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -161,7 +168,7 @@ CREATE TABLE IF NOT EXISTS counts (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS events (at REAL NOT NULL, event TEXT NOT NULL, details TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('version', {VERSION});
+INSERT OR IGNORE INTO meta VALUES ('version', {LEDGER_VERSION});
 """,
 )
 

@@ -167,6 +167,8 @@ class Writer:
 
     async def _commit_pending(self) -> bool:
         """Whether nothing was refused."""
+        if self.dropped:  # what was lost can still be read from the log, at the next start
+            self._pending = [each for each in self._pending if not each.statement.forgets]
         batch = Batch(self.log_id + 1, self._entries, self._pending)
         self._entries, self._pending = [], []
         if self._timer is not None:

@@ -1,16 +1,19 @@
 """What many tests begin with: messages, intents, an open journal, a clock, and waiting for a condition."""
 
 import asyncio
+import json
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 from proxy.control.settings import Journal as Settings
 from proxy.control.tally import Tally
 from proxy.store.intent import Intent
 from proxy.store.journal import Journal
+from proxy.store.recovery import young
 from rules.fate import Event
 from rules.message import Outcome, Reply, Request, Side
 
@@ -78,6 +81,29 @@ def rows(file: Path, sql: str, *values: object) -> list[sqlite3.Row]:
         return connection.execute(sql, values).fetchall()
 
 
+def journaled(directory: Path) -> dict[int, dict[str, Any]]:
+    """What another process sees of every intent right now: the columns of its row, or what the log tells."""
+    with closing(
+        sqlite3.connect(f"file:{directory / 'journal.db'}?mode=ro", uri=True)
+    ) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.execute("BEGIN")
+        found = {row["id"]: dict(row) for row in connection.execute("SELECT * FROM intents")}
+        logged, _ = young(connection)
+    for each in found.values():
+        each["lanes"] = tuple(json.loads(each["lanes"]))
+    for one in logged:
+        assert one.columns["id"] not in found
+        found[one.columns["id"]] = one.columns
+    return dict(sorted(found.items()))
+
+
+async def written(journal: Journal) -> None:
+    """Wait until what is written behind is on disk."""
+    await until(lambda: not len(journal.writer))
+    await journal.writer.call(lambda _: None)
+
+
 def crashed(directory: Path, copy: Path) -> Path:
     """What a kill -9 leaves of a journal's directory: its files as they are now, without the lock."""
     shutil.copytree(directory, copy, ignore=shutil.ignore_patterns("*.lock", "*-shm"))
@@ -87,7 +113,7 @@ def crashed(directory: Path, copy: Path) -> Path:
 async def begun(journal: Journal, intent: Intent) -> Intent:
     """An intent that the primary may have."""
     journal.accept(intent)
-    await journal.begin(intent)
+    assert await journal.begin(intent) is None
     return intent
 
 
@@ -101,7 +127,22 @@ async def settled(
     await begun(journal, intent)
     if event is Event.PRIMARY_APPLIED:
         journal.order(intent)
-    await journal.settle(intent, event, outcome or a_reply())
+    assert await journal.settle(intent, event, outcome or a_reply()) is None
+    return intent
+
+
+async def kept(
+    journal: Journal,
+    intent: Intent,
+    event: Event = Event.PRIMARY_APPLIED,
+    outcome: Outcome | None = None,
+) -> Intent:
+    """The same, with a row of its own."""
+    await begun(journal, intent)
+    journal.keep(intent)
+    if event is Event.PRIMARY_APPLIED:
+        journal.order(intent)
+    assert await journal.settle(intent, event, outcome or a_reply()) is None
     return intent
 
 

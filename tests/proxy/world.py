@@ -46,7 +46,7 @@ class World:
         """Wait until nothing is owed, nothing is under way, and all of it is on disk."""
         stores = [self.app.journal, *([self.app._ledger] if self.app._ledger else [])]
         async with asyncio.timeout(10):
-            while len(self.app.delivery) or len(self.app.tasks):
+            while len(self.app.delivery) or len(self.app.fibers):
                 await asyncio.sleep(0.005)
             for store in stores:
                 store.sweep()

@@ -22,12 +22,10 @@ from rules.route import (
     Skip,
     captures,
     compile_path,
-    find_route,
     hindrance,
     is_sampled,
     lanes,
     plan,
-    reads_body,
 )
 from rules.source import Parts, parse_source
 from rules.stage import Mirror, Stage
@@ -114,13 +112,15 @@ def test_a_pattern_that_means_nothing_is_refused(pattern: str) -> None:
 
 def test_the_first_route_that_matches_wins() -> None:
     first, second = a_route("first", "/orders/{id}"), a_route("second", "/orders/{key}")
-    assert find_route(a_head(), a_policy(first, second))[0] is first
-    assert find_route(a_head(), a_policy(second, first))[0] is second
+    assert plan(a_head(), a_policy(first, second)).route is first
+    assert plan(a_head(), a_policy(second, first)).route is second
 
 
 def test_what_no_route_matches_falls_back() -> None:
     policy = a_policy(a_route("orders", "/orders"))
-    assert find_route(a_head(target="/other"), policy) == (policy.fallback, {})
+    found = plan(a_head(target="/other"), policy)
+    assert found.route is policy.fallback
+    assert set(found.captures) <= {"rest"}
 
 
 @pytest.mark.parametrize(
@@ -140,13 +140,13 @@ def test_every_condition_of_a_route_must_hold(
 ) -> None:
     found = Match(path=compile_path("/{rest...}"), **match)
     route = Route(name="picky", match=found)
-    assert (find_route(head, a_policy(route))[0] is route) is taken
+    assert (plan(head, a_policy(route)).route is route) is taken
 
 
 def test_captures_say_where_they_stand_and_the_query_is_no_path() -> None:
     route = a_route("orders", "/orders/{id}/notes/{note}")
     target = "/orders/7/notes/xy?id=8"
-    _, spans = find_route(a_head(target=target), a_policy(route))
+    spans = plan(a_head(target=target), a_policy(route)).captures
     assert {name: target[start:end] for name, (start, end) in spans.items()} == {
         "id": "7",
         "note": "xy",
@@ -322,10 +322,10 @@ def test_without_an_order_there_is_no_lane() -> None:
 def test_a_body_is_read_only_where_a_key_or_a_translation_stands_in_it(
     source: str, needed: bool
 ) -> None:
-    assert reads_body(keyed("/", source)) is needed
+    assert keyed("/", source).reads_body is needed
     translation = Translation("order", parse_source(source))
-    assert reads_body(a_route(translations=(translation,))) is needed
-    assert not reads_body(a_route())
+    assert a_route(translations=(translation,)).reads_body is needed
+    assert not a_route().reads_body
 
 
 # and within which percent

@@ -16,7 +16,7 @@ from proxy.flow.evidence import Evidence
 from proxy.flow.guard import Guard
 from proxy.flow.identities import Identities
 from proxy.flow.secondary import Secondary
-from proxy.flow.tasks import Tasks
+from proxy.fiber import Fibers
 from proxy.store.intent import Intent
 from proxy.store.journal import Journal
 from proxy.store.ledger import Ledger
@@ -129,10 +129,10 @@ async def background(
     journal = await Journal.open(config.journal, tally, clock or Clock())
     ledger = await Ledger.open(journal.directory, config.ledger.samples_max, clock or Clock())
     pools = {side: Pool(config.backends[side]) for side in Side}
-    identities, tasks = Identities(journal, tally), Tasks(Log(stream))
+    identities, fibers = Identities(journal, tally), Fibers(Log(stream))
     rooms = Rooms(
         journal=journal, identities=identities, guard=Guard(config.breaker_limits, loop.time),
-        evidence=Evidence(ledger, Redaction(key=b"key"), tally), tally=tally, tasks=tasks,
+        evidence=Evidence(ledger, Redaction(key=b"key"), tally), tally=tally, fibers=fibers,
         secondary=Secondary(pools, identities, tally, HOP),
     )  # fmt: skip
     routes = {route.name: route for route in config.policy.routes}
@@ -149,7 +149,7 @@ async def background(
         yield found
     finally:
         delivery.paused = True
-        await tasks.cancel()
+        await fibers.cancel()
         rooms.secondary.close()
         for pool in pools.values():
             pool.close()

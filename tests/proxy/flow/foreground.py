@@ -125,9 +125,9 @@ class Sidecar:
     async def idle(self) -> None:
         """Wait until nothing is in flight and nothing is owed that could be delivered."""
         tally = self.app.tally
-        await until(lambda: not tally.in_flight and not len(self.app.tasks))
+        await until(lambda: not tally.in_flight and not len(self.app.fibers))
         await until(lambda: not len(self.app.delivery) or self.app.delivery.paused, 10)
-        await until(lambda: not len(self.app.journal.writer) and not len(self.app.tasks))
+        await until(lambda: not len(self.app.journal.writer) and not len(self.app.fibers))
         await self.app.journal.writer.call(lambda _: None)
 
     async def done(self, count: int = 1) -> None:

@@ -625,7 +625,7 @@ async def test_what_was_cancelled_on_its_way_is_sent_again_by_the_next_process(
     async with background(configured(tmp_path, sides)) as b:
         intent = await b.write(a_write("/a"))
         await until(lambda: gate.held)
-        await b.rooms.tasks.cancel()
+        await b.rooms.fibers.cancel()
         assert intent.state is State.S_SENT
     async with background(configured(tmp_path, sides)) as b:
         await b.done(1)

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.control.log import Log
 from proxy.flow.relay import Relay
-from proxy.flow.tasks import Tasks
+from proxy.fiber import Fibers
 from proxy.wire.connection import Connection
 from proxy.wire.downstream import Downstream, Sink
 from proxy.wire.pool import Pool
@@ -42,7 +42,7 @@ class Line:
     front: Front
     pool: Pool
     server: Server
-    tasks: Tasks
+    fibers: Fibers
 
     async def connect(self, **options: int) -> Peer:
         return await self.front.connect(**options)
@@ -63,14 +63,14 @@ class Line:
 @asynccontextmanager
 async def line(listen: dict[str, int] | None = None, **settings: int) -> AsyncIterator[Line]:
     async with serving(receive_buffer=65536) as server, pooling(server, **settings) as pool:
-        tasks = Tasks(Log(io.StringIO()))
+        fibers = Fibers(Log(io.StringIO()))
 
         def door(client: Downstream, head: RequestHead) -> Sink:
-            return Relay(client, pool, head, with_line(head.head, HOP), tasks)
+            return Relay(client, pool, head, with_line(head.head, HOP), fibers)
 
         async with listening(door, **(listen or {})) as front:
-            yield Line(front, pool, server, tasks)
-        await tasks.cancel()
+            yield Line(front, pool, server, fibers)
+        await fibers.cancel()
 
 
 async def problem(client: Peer) -> tuple[int, dict[str, str]]:
@@ -117,7 +117,7 @@ async def test_one_connection_serves_one_request_after_the_other_without_a_task(
             await test.quiet()
             client.writer.write(POST)
             await backend.until()
-            assert len(test.tasks) == 0
+            assert len(test.fibers) == 0
             await client.send(b"hello")
             assert await backend.exactly(5) == b"hello"
         assert len(test.server.peers) == 1
@@ -226,7 +226,7 @@ async def test_a_backend_that_is_not_there_is_502() -> None:
         await client.answer()
         test.pool.close()
     async with listening(
-        lambda client, head: Relay(client, test.pool, head, head.head, test.tasks)
+        lambda client, head: Relay(client, test.pool, head, head.head, test.fibers)
     ) as front:
         client = await front.connect()
         for _ in range(2):

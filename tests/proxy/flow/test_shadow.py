@@ -57,7 +57,7 @@ async def test_a_write_is_sent_and_compared_and_leaves_nothing_owed(tmp_path: Pa
         assert tuple(kept) == (None, "default")
         assert rows(b.journal.writer.path, "SELECT * FROM intents") == []
         assert new.seen[0].body == b"body"
-        assert len(b.rooms.tasks) == 0
+        assert len(b.rooms.fibers) == 0
 
 
 async def test_two_writes_are_told_apart(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_a_failure_is_not_tried_again(tmp_path: Path) -> None:
     async with shadowing(tmp_path) as (b, shadow, new):
         new.will("/a", Fault.RESET)
         shadowed(b, shadow, a_request())
-        await until(lambda: new.seen and not len(b.rooms.tasks))
+        await until(lambda: new.seen and not len(b.rooms.fibers))
         assert (len(new.seen), verdicts(b)) == (1, {})
         assert b.rooms.guard.admit("default")
 
@@ -88,9 +88,9 @@ async def test_one_too_many_is_skipped_and_counted(tmp_path: Path) -> None:
         await until(lambda: gate.held == 2)
         assert b.tally.verdicts[VerdictKind.SKIPPED] == 2
         gate.open()
-        await until(lambda: not len(b.rooms.tasks))
+        await until(lambda: not len(b.rooms.fibers))
         shadowed(b, shadow, a_request("PUT", "/4"))
-        await until(lambda: not len(b.rooms.tasks))
+        await until(lambda: not len(b.rooms.fibers))
         assert sorted(new.targets()) == ["/0", "/1", "/4"]
 
 
@@ -99,10 +99,10 @@ async def test_an_open_breaker_skips_it(tmp_path: Path) -> None:
         new.always = Answer(503)
         for _ in range(2):
             shadowed(b, shadow, a_request())
-        await until(lambda: not len(b.rooms.tasks))
+        await until(lambda: not len(b.rooms.fibers))
         shadowed(b, shadow, a_request())
         assert b.tally.verdicts[VerdictKind.SKIPPED] == 1
-        await until(lambda: not len(b.rooms.tasks))
+        await until(lambda: not len(b.rooms.fibers))
         assert len(new.seen) == 2
 
 
@@ -118,7 +118,7 @@ async def test_what_it_learns_is_of_use_to_the_next(tmp_path: Path) -> None:
     async with shadowing(tmp_path) as (b, shadow, new):
         new.will("/orders", Answer(201, b'{"id": "x"}', ()))
         shadowed(b, shadow, a_request("POST", "/orders"), a_reply(201, b'{"id": 1}'))
-        await until(lambda: len(b.rooms.tasks) == 0)
+        await until(lambda: len(b.rooms.fibers) == 0)
         shadowed(b, shadow, a_request("PUT", "/orders/1"))
         await until(lambda: len(new.seen) == 2)
         assert new.targets() == ["/orders", "/orders/x"]
@@ -139,7 +139,7 @@ async def test_its_spool_file_is_removed_however_it_ends(tmp_path: Path) -> None
             )
             shadowed(b, shadow, request)
             if n == 0:
-                await until(lambda: not len(b.rooms.tasks))
-        await until(lambda: not len(b.rooms.tasks))
+                await until(lambda: not len(b.rooms.fibers))
+        await until(lambda: not len(b.rooms.fibers))
         assert [seen.body for seen in new.seen] == [b"body"] * 2  # the third was one too many
         assert not any(file.exists() for file in files)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 
 from proxy.control.settings import Confirm
 from proxy.control.tally import Tally
+from proxy.store import reader
+from proxy.store.batch import StoreError
 from proxy.store.intent import Damaged, Identity, Intent, Result
 from proxy.store.journal import Journal, Locked
-from proxy.store.writer import StoreError
 from rules.fate import CLOSED, OWED, Event, State
 from rules.message import Cause, Failure, Request, Side
 from rules.route import Skip
@@ -24,10 +26,13 @@ from tests.proxy.samples import (
     begun,
     disk_broken,
     disk_full,
+    journaled,
+    kept,
     opened,
     rows,
     settled,
     until,
+    written,
 )
 
 ENDS: dict[Event, tuple[int | Cause, State]] = {
@@ -45,19 +50,21 @@ def outcome_of(event: Event) -> object:
     return a_reply(word)
 
 
+Made = Callable[..., Awaitable[Intent]]
+
+in_both_places = pytest.mark.parametrize("made", [settled, kept], ids=["in the log", "in a row"])
+
+
 def on_disk(journal: Journal) -> dict[int, str]:
-    found = rows(journal.writer.path, "SELECT id, state FROM intents ORDER BY id")
-    return {row["id"]: row["state"] for row in found}
+    return {number: str(each["state"]) for number, each in journaled(journal.directory).items()}
 
 
 def column(journal: Journal, intent: Intent, name: str) -> object:
-    return rows(journal.writer.path, f"SELECT {name} FROM intents WHERE id = ?", intent.id)[0][name]
+    return journaled(journal.directory)[intent.id][name]
 
 
-async def written(journal: Journal) -> None:
-    """Wait until what is written behind is on disk."""
-    await until(lambda: not len(journal.writer))
-    await journal.writer.call(lambda _: None)
+def in_rows(journal: Journal) -> list[int]:
+    return [row["id"] for row in rows(journal.writer.path, "SELECT id FROM intents ORDER BY id")]
 
 
 async def delivered(journal: Journal, intent: Intent) -> Intent:
@@ -87,26 +94,27 @@ async def test_a_write_is_on_disk_before_the_primary_can_have_it(tmp_path: Path)
     async with opened(tmp_path) as journal:
         intent = an_intent("a", "b", request=a_request("POST", "/orders?x=1", b"{}"))
         await begun(journal, intent)
-        (row,) = rows(journal.writer.path, "SELECT * FROM intents")
-        assert (row["id"], row["state"], row["lanes"]) == (intent.id, "p_sent", '["a","b"]')
+        (row,) = journaled(tmp_path).values()
+        assert (row["id"], row["state"], row["lanes"]) == (intent.id, "p_sent", ("a", "b"))
         assert (row["method"], row["target"], row["sequence"]) == ("POST", "/orders?x=1", 0)
         assert len(row["digest"]) == 16
         assert row["bytes"] == intent.bytes == len(row["payload"])
 
 
+@in_both_places
 @pytest.mark.parametrize("event", ENDS)
 async def test_an_outcome_is_on_disk_before_the_client_is_answered(
-    tmp_path: Path, event: Event
+    tmp_path: Path, event: Event, made: Made
 ) -> None:
     async with opened(tmp_path) as journal:
-        intent = await settled(journal, an_intent("a"), event, outcome_of(event))  # type: ignore[arg-type]
-        (row,) = rows(journal.writer.path, "SELECT * FROM intents")
+        intent = await made(journal, an_intent("a"), event, outcome_of(event))
+        (row,) = journaled(tmp_path).values()
         word, state = ENDS[event]
         assert row["state"] == intent.state == state
         assert row["primary_status"] == (0 if isinstance(word, Cause) else word)
         assert row["reason"] == (f"{word}: why" if isinstance(word, Cause) else "")
         assert (row["reply"] is not None) == (state in OWED)
-        assert (row["payload"] is None) == (state in CLOSED)
+        assert (row["payload"] is None) == (state in CLOSED and made is kept)
 
 
 async def test_behind_means_that_the_client_does_not_wait_for_the_outcome(tmp_path: Path) -> None:
@@ -124,19 +132,21 @@ async def test_many_writes_share_a_transaction(tmp_path: Path) -> None:
         await asyncio.gather(*(begun(journal, an_intent(f"{n}")) for n in range(100)))
         assert journal.writer.commits == 1
         assert set(on_disk(journal)) == set(range(1, 101))
+        assert len(rows(journal.writer.path, "SELECT * FROM log")) == 1
 
 
-async def test_the_background_is_written_behind_and_in_order(tmp_path: Path) -> None:
+@in_both_places
+async def test_the_background_is_written_behind_and_in_order(tmp_path: Path, made: Made) -> None:
     clock = Clock()
     async with opened(tmp_path, clock=clock) as journal:
-        intent = await settled(journal, an_intent("a"))
+        intent = await made(journal, an_intent("a"))
         for attempt in range(1, 4):
             clock.forward(1)
             journal.sending(intent)
             intent.due_at = clock() + attempt
             journal.conclude(intent, Event.RETRY, Result(f"status_50{attempt}", "", 500 + attempt))
         await written(journal)
-        (row,) = rows(journal.writer.path, "SELECT * FROM intents")
+        (row,) = journaled(tmp_path).values()
         assert (row["state"], row["attempts"], row["reason"]) == ("s_pending", 3, "status_503")
         assert (row["due_at"], row["changed_at"]) == (clock() + 3, clock())
         assert row["secondary_status"] == 503
@@ -145,7 +155,7 @@ async def test_the_background_is_written_behind_and_in_order(tmp_path: Path) -> 
 
 async def test_a_try_that_lasts_is_noted(tmp_path: Path) -> None:
     async with opened(tmp_path) as journal:
-        intent = await settled(journal, an_intent("a"))
+        intent = await kept(journal, an_intent("a"))
         journal.sending(intent)
         journal.note_sent(intent)
         await written(journal)
@@ -153,13 +163,25 @@ async def test_a_try_that_lasts_is_noted(tmp_path: Path) -> None:
         assert column(journal, intent, "attempts") == 1
 
 
-async def test_a_done_write_keeps_its_row_for_a_while_but_not_its_payload(tmp_path: Path) -> None:
+async def test_a_try_that_ends_before_its_intent_has_a_row_is_not_noted(tmp_path: Path) -> None:
     async with opened(tmp_path) as journal:
-        intent = await delivered(journal, await settled(journal, an_intent("a")))
+        intent = await settled(journal, an_intent("a"))
+        journal.sending(intent)
+        journal.note_sent(intent)
+        assert len(journal.writer) == 0
+
+
+@in_both_places
+async def test_a_done_write_stays_for_a_while_and_a_row_loses_its_payload(
+    tmp_path: Path, made: Made
+) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await delivered(journal, await made(journal, an_intent("a")))
         await written(journal)
-        (row,) = rows(journal.writer.path, "SELECT * FROM intents")
+        (row,) = journaled(tmp_path).values()
         assert (row["state"], row["verdict"], row["secondary_status"]) == ("done", "match", 201)
-        assert (row["payload"], row["digest"], row["reply"]) == (None, None, None)
+        if made is kept:
+            assert (row["payload"], row["digest"], row["reply"]) == (None, None, None)
         assert (intent.request, intent.reply) == (None, None)
 
 
@@ -168,7 +190,9 @@ async def test_the_primarys_order_is_that_of_its_outcomes(tmp_path: Path) -> Non
         first, second = await begun(journal, an_intent("a")), await begun(journal, an_intent("a"))
         for intent in (second, first):
             journal.order(intent)
-            await journal.settle(intent, Event.PRIMARY_APPLIED, a_reply())
+            assert await journal.settle(intent, Event.PRIMARY_APPLIED, a_reply()) is None
+            journal.keep(intent)
+        await written(journal)
         assert (second.sequence, first.sequence) == (1, 2)
         assert [each.id for each in await journal.owed()] == [second.id, first.id]
 
@@ -188,7 +212,7 @@ async def test_the_law_holds_after_every_step(tmp_path: Path) -> None:
         intent, aborted, skipped = an_intent("a"), an_intent("b"), an_intent("c")
         journal.accept(intent)
         assert holds(received=1)
-        await journal.begin(intent)
+        assert await journal.begin(intent) is None
         assert holds(p_sent=1)
         journal.accept(aborted)
         journal.abort(aborted)
@@ -198,7 +222,7 @@ async def test_the_law_holds_after_every_step(tmp_path: Path) -> None:
         assert holds(p_sent=1, aborted=1)
         assert (tally.accepted, tally.skips[Skip.JOURNAL_ERROR]) == (3, 1)
         journal.order(intent)
-        await journal.settle(intent, Event.PRIMARY_APPLIED, a_reply())
+        assert await journal.settle(intent, Event.PRIMARY_APPLIED, a_reply()) is None
         assert holds(s_pending=1, aborted=1)
         assert tally.backlog_bytes == intent.bytes
         journal.sending(intent)
@@ -231,39 +255,55 @@ async def test_an_illegal_move_is_a_bug(tmp_path: Path) -> None:
 # what is finished goes
 
 
-async def test_a_finished_write_is_removed_after_its_hold_and_stays_counted(tmp_path: Path) -> None:
+def counted(journal: Journal) -> dict[str, int]:
+    return reader.states(journal.directory)
+
+
+async def ticked(journal: Journal, clock: Clock, seconds: int = 1) -> None:
+    """So many seconds pass, with a tick in each."""
+    for _ in range(seconds):
+        clock.forward(1)
+        journal.sweep()
+        await written(journal)
+
+
+@in_both_places
+async def test_a_finished_write_is_removed_after_its_hold_and_stays_counted(
+    tmp_path: Path, made: Made
+) -> None:
     tally, clock = Tally(), Clock()
     async with opened(tmp_path, tally, clock, done_hold_seconds=60.0) as journal:
-        await delivered(journal, await settled(journal, an_intent("a")))
+        await delivered(journal, await made(journal, an_intent("a")))
         rejected = Event.PRIMARY_REJECTED
-        await settled(journal, an_intent("b"), rejected, a_reply(400))
-        dead = await settled(journal, an_intent("c"))
+        await made(journal, an_intent("b"), rejected, a_reply(400))
+        dead = await made(journal, an_intent("c"))
         journal.sending(dead)
         journal.conclude(dead, Event.BURY, Result("s_rejected"))
-        journal.sweep()
-        for seconds, left in ((59, 3), (1, 1), (1000, 1)):
-            clock.forward(seconds)
-            journal.sweep()
-            await written(journal)
-            assert len(on_disk(journal)) == left
-        assert on_disk(journal) == {3: "dead"}
-        totals = rows(journal.writer.path, "SELECT state, removed FROM totals ORDER BY state")
-        assert [tuple(row) for row in totals] == [("done", 1), ("p_rejected", 1)]
+        await written(journal)
+        everything = {"dead": 1, "done": 1, "p_rejected": 1}
+        for second in range(66):
+            assert counted(journal) == everything
+            assert second > 60 or len(on_disk(journal)) == 3
+            await ticked(journal, clock)
+        assert (on_disk(journal), counted(journal)) == ({3: "dead"}, everything)
+        assert rows(journal.writer.path, "SELECT * FROM log") == []
         assert tally.accepted == 3
         assert tally.holds()
 
 
-async def test_an_id_is_never_used_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", range(5))
+async def test_an_id_is_never_used_twice(tmp_path: Path, seconds: int) -> None:
     clock = Clock()
     async with opened(tmp_path, clock=clock, done_hold_seconds=0.0) as journal:
         for _ in range(3):
             await delivered(journal, await settled(journal, an_intent("a")))
-        journal.sweep()
-        await written(journal)
-        assert on_disk(journal) == {}
+        await ticked(journal, clock, seconds)
+        assert seconds < 2 or on_disk(journal) == {}
         assert (await begun(journal, an_intent("a"))).id == 4
     async with opened(tmp_path, clock=clock) as journal:
         assert (await begun(journal, an_intent("a"))).id == 5
+        (left,) = journaled(tmp_path).keys() - {5}
+        assert left == 4
 
 
 # bodies in files
@@ -271,7 +311,7 @@ async def test_an_id_is_never_used_twice(tmp_path: Path) -> None:
 
 async def test_a_spooled_body_stays_until_its_write_is_durably_done(tmp_path: Path) -> None:
     async with opened(tmp_path) as journal:
-        intent = await settled(journal, spooled_intent(journal))
+        intent = await kept(journal, spooled_intent(journal))
         file = Path((intent.request or a_request()).spool or "")
         assert intent.bytes > len(b"long body")
         request, reply = await journal.load(intent)
@@ -303,8 +343,9 @@ async def test_a_body_that_cannot_be_read_is_not_journaled(tmp_path: Path) -> No
     async with opened(tmp_path, tally) as journal:
         intent = spooled_intent(journal)
         Path((intent.request or a_request()).spool or "").unlink()
-        with pytest.raises(StoreError, match="No such file"):
-            await begun(journal, intent)
+        journal.accept(intent)
+        error = await journal.begin(intent)
+        assert "No such file" in str(error)
         assert on_disk(journal) == {}
         assert (intent.state, tally.journal_errors) == (State.RECEIVED, 1)
 
@@ -321,6 +362,7 @@ async def test_what_is_loaded_is_what_was_journaled(tmp_path: Path) -> None:
     async with opened(tmp_path) as journal:
         given = a_request("PATCH", "/a?b=%FF", b"\x00\xff", "X-A: 1\r\n")
         intent = await settled(journal, an_intent("a", request=given))
+        journal.keep(intent)  # and it is not on disk yet
         assert await journal.load(intent) == (given, a_reply())
 
 
@@ -335,7 +377,7 @@ def flip(file: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["payload", "digest", "reply"])
 async def test_a_damaged_row_is_not_loaded(tmp_path: Path, name: str) -> None:
     async with opened(tmp_path) as journal:
-        intent = await settled(journal, an_intent("a"))
+        intent = await kept(journal, an_intent("a"))
         flip(journal.writer.path, name)
         with pytest.raises(Damaged, match="digest"):
             await journal.load(intent)
@@ -343,7 +385,7 @@ async def test_a_damaged_row_is_not_loaded(tmp_path: Path, name: str) -> None:
 
 async def test_a_damaged_spool_file_is_not_loaded(tmp_path: Path) -> None:
     async with opened(tmp_path) as journal:
-        intent = await settled(journal, spooled_intent(journal))
+        intent = await kept(journal, spooled_intent(journal))
         Path((intent.request or a_request()).spool or "").write_bytes(b"long bodz")
         with pytest.raises(Damaged, match="digest"):
             await journal.load(intent)
@@ -351,7 +393,7 @@ async def test_a_damaged_spool_file_is_not_loaded(tmp_path: Path) -> None:
 
 async def test_a_row_that_is_gone_is_not_loaded(tmp_path: Path) -> None:
     async with opened(tmp_path) as journal:
-        intent = await settled(journal, an_intent("a"))
+        intent = await kept(journal, an_intent("a"))
         await journal.writer.call(lambda db: db.execute("DELETE FROM intents"))
         with pytest.raises(Damaged, match="gone"):
             await journal.load(intent)
@@ -359,8 +401,8 @@ async def test_a_row_that_is_gone_is_not_loaded(tmp_path: Path) -> None:
 
 async def test_loading_waits_for_an_outcome_that_is_still_being_written(tmp_path: Path) -> None:
     async with opened(tmp_path, confirm=Confirm.BEHIND) as journal:
-        intent = await settled(journal, an_intent("a"))
-        assert len(journal.writer) == 1
+        intent = await kept(journal, an_intent("a"))
+        assert len(journal.writer) >= 1
         _, reply = await journal.load(intent)
         assert reply == a_reply()
 
@@ -411,8 +453,8 @@ async def test_a_full_disk_refuses_a_write_before_anything_was_sent(tmp_path: Pa
         kept = await settled(journal, an_intent("a"))
         await disk_full(journal)
         refused = an_intent("b", request=a_request(body=b"x" * 100_000))
-        with pytest.raises(StoreError, match="full"):
-            await begun(journal, refused)
+        journal.accept(refused)
+        assert "full" in str(await journal.begin(refused))
         assert (refused.state, tally.journal_errors) == (State.RECEIVED, 1)
         journal.abort(refused)
         assert tally.holds()
@@ -422,16 +464,20 @@ async def test_a_full_disk_refuses_a_write_before_anything_was_sent(tmp_path: Pa
         assert on_disk(journal) == {kept.id: "s_pending", again.id: "p_sent"}
 
 
+@pytest.mark.parametrize("with_row", [False, True])
 @pytest.mark.parametrize("event", [Event.PRIMARY_APPLIED, Event.PRIMARY_REJECTED])
 async def test_an_outcome_that_the_disk_refused_is_written_when_there_is_room(
-    tmp_path: Path, event: Event
+    tmp_path: Path, event: Event, with_row: bool
 ) -> None:
     tally = Tally()
     async with opened(tmp_path, tally) as journal:
         intent = await begun(journal, an_intent("a"))
+        if with_row:
+            journal.keep(intent)
+            await written(journal)
         await disk_broken(journal)
-        with pytest.raises(StoreError):
-            await journal.settle(intent, event, outcome_of(event))  # type: ignore[arg-type]
+        error = await journal.settle(intent, event, outcome_of(event))  # type: ignore[arg-type]
+        assert (error is not None, tally.journal_errors) == (True, 1)
         assert intent.state is ENDS[event][1]
         assert tally.holds()
         assert on_disk(journal) == {1: "p_sent"}
@@ -439,7 +485,9 @@ async def test_an_outcome_that_the_disk_refused_is_written_when_there_is_room(
         journal.sweep()
         await written(journal)
         assert on_disk(journal) == {1: ENDS[event][1]}
-        assert (column(journal, intent, "payload") is None) == (event is Event.PRIMARY_REJECTED)
+        assert (column(journal, intent, "payload") is None) == (
+            with_row and event is Event.PRIMARY_REJECTED
+        )
 
 
 async def test_what_the_background_did_is_written_when_there_is_room(tmp_path: Path) -> None:
@@ -448,14 +496,38 @@ async def test_what_the_background_did_is_written_when_there_is_room(tmp_path: P
         await disk_broken(journal)
         journal.learn(Identity("order", "1", "a"), "reply")
         await delivered(journal, intent)
-        with pytest.raises(StoreError):
-            await begun(journal, an_intent("b"))
+        assert await journal.begin(an_intent("b")) is not None
         assert on_disk(journal) == {1: "s_pending"}
         await disk_broken(journal, broken=False)
         journal.sweep()
         await written(journal)
         assert on_disk(journal) == {1: "done"}
         assert await journal.find_identity("order", Side.NEW, "a")
+
+
+async def test_what_a_dead_letter_tells_is_in_its_row(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock=clock) as journal:
+        dead = await settled(journal, an_intent("a"), outcome=a_reply(201))
+        journal.sending(dead)
+        clock.forward(5)
+        journal.conclude(dead, Event.BURY, Result("s_rejected", "mismatch", 422))
+        unknown = await settled(journal, an_intent("b"), Event.PRIMARY_UNKNOWN, a_reply(503))
+        await written(journal)
+        told = journaled(tmp_path)
+        await ticked(journal, clock, 3)
+        assert in_rows(journal) == [dead.id, unknown.id]
+        assert journaled(tmp_path) == told
+
+
+async def test_a_write_with_a_row_leaves_the_log_to_others(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await kept(journal, an_intent("a"))
+        told = journal.writer.log_bytes
+        await delivered(journal, intent)
+        await written(journal)
+        assert journal.writer.log_bytes == told
+        assert on_disk(journal) == {1: "done"}
 
 
 async def test_what_can_never_be_written_is_counted(tmp_path: Path) -> None:
@@ -515,7 +587,7 @@ async def test_a_journal_of_another_release_is_refused_untouched_and_unlocked(
         db.commit()
     before = file.read_bytes()
     for _ in range(2):
-        with pytest.raises(StoreError, match="format version 99; this release knows 1"):
+        with pytest.raises(StoreError, match="format version 99; this release knows 2"):
             async with opened(tmp_path):
                 pass
     assert file.read_bytes() == before

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.store.batch import StoreError
 from proxy.store.ledger import FORGET_EVERY, Ledger, Sample
-from proxy.store.writer import StoreError
 from rules.compare import Verdict, VerdictKind
 from rules.diff import Class, Difference
 from tests.proxy.samples import Clock, rows, until

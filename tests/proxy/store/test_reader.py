@@ -8,14 +8,25 @@ from pathlib import Path
 import pytest
 
 from proxy.store import reader
+from proxy.store.batch import StoreError
 from proxy.store.intent import Result
 from proxy.store.journal import Journal
 from proxy.store.ledger import Ledger, Sample
-from proxy.store.writer import StoreError
 from rules.compare import Verdict, VerdictKind
 from rules.diff import Class, Difference
 from rules.fate import Event
-from tests.proxy.samples import Clock, a_reply, a_request, an_intent, begun, opened, settled, until
+from tests.proxy.samples import (
+    Clock,
+    a_reply,
+    a_request,
+    an_intent,
+    begun,
+    kept,
+    opened,
+    settled,
+    until,
+    written,
+)
 
 EVIDENCE = {
     "request": {"method": "PUT", "target": "/a", "headers": [], "body": ""},
@@ -24,16 +35,16 @@ EVIDENCE = {
 }
 
 
-async def some_intents(journal: Journal) -> None:
-    """1 owed, 2 dead, 3 at the primary, 4 rejected."""
-    await settled(journal, an_intent("a", "b"))
-    dead = await settled(journal, an_intent("a", route="notes", request=a_request("POST", "/n")))
+async def some_intents(journal: Journal, *, with_row: bool = False) -> None:
+    """1 owed, 2 dead, 3 at the primary, 4 rejected; `with_row`: 1 and 2 have rows of their own."""
+    made = kept if with_row else settled
+    await made(journal, an_intent("a", "b"))
+    dead = await made(journal, an_intent("a", route="notes", request=a_request("POST", "/n")))
     journal.sending(dead)
     journal.conclude(dead, Event.BURY, Result("s_rejected", "mismatch", 422))
     await begun(journal, an_intent())
     await settled(journal, an_intent(), Event.PRIMARY_REJECTED, a_reply(400))
-    await until(lambda: not len(journal.writer))
-    await journal.writer.call(lambda _: None)
+    await written(journal)
 
 
 async def a_ledger(directory: Path) -> Ledger:
@@ -55,12 +66,16 @@ async def a_ledger(directory: Path) -> Ledger:
     return ledger
 
 
+in_both_places = pytest.mark.parametrize("with_row", [False, True])
+
+
+@in_both_places
 @pytest.mark.parametrize("running", [True, False])
 async def test_intents_come_newest_first_without_their_payloads(
-    tmp_path: Path, running: bool
+    tmp_path: Path, running: bool, with_row: bool
 ) -> None:
     async with opened(tmp_path) as journal:
-        await some_intents(journal)
+        await some_intents(journal, with_row=with_row)
         found = reader.intents(tmp_path)
     if not running:
         found = reader.intents(tmp_path)
@@ -72,6 +87,7 @@ async def test_intents_come_newest_first_without_their_payloads(
     assert not {"payload", "digest", "reply"} & set(found[0])
 
 
+@in_both_places
 @pytest.mark.parametrize(
     ("wanted", "ids"),
     [
@@ -85,21 +101,47 @@ async def test_intents_come_newest_first_without_their_payloads(
     ],
 )
 async def test_intents_can_be_chosen(
-    tmp_path: Path, wanted: dict[str, object], ids: list[int]
+    tmp_path: Path, wanted: dict[str, object], ids: list[int], with_row: bool
 ) -> None:
     async with opened(tmp_path) as journal:
-        await some_intents(journal)
+        await some_intents(journal, with_row=with_row)
         assert [each["id"] for each in reader.intents(tmp_path, **wanted)] == ids  # type: ignore[arg-type]
 
 
-async def test_states_count_what_was_removed_too(tmp_path: Path) -> None:
+@in_both_places
+async def test_states_count_what_was_removed_too(tmp_path: Path, with_row: bool) -> None:
     async with opened(tmp_path) as journal:
-        await some_intents(journal)
+        await some_intents(journal, with_row=with_row)
         before = {"dead": 1, "p_rejected": 1, "p_sent": 1, "s_pending": 1}
         assert reader.states(tmp_path) == before
     async with opened(tmp_path):
         after = {"dead": 1, "p_rejected": 1, "s_pending": 1, "unknown": 1}
         assert reader.states(tmp_path) == after
+
+
+async def test_what_a_row_and_the_log_tell_of_an_intent_is_alike(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log") as journal:
+        await some_intents(journal)
+    async with opened(tmp_path / "row") as journal:
+        await some_intents(journal, with_row=True)
+    assert reader.intents(tmp_path / "log") == reader.intents(tmp_path / "row")
+
+
+async def test_an_intent_is_told_of_once_while_it_moves_from_the_log_to_a_row(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock=clock, done_hold_seconds=0.0) as journal:
+        await some_intents(journal)
+        counts = reader.states(tmp_path)
+        for _ in range(6):
+            found = [each["id"] for each in reader.intents(tmp_path)]
+            assert found in ([4, 3, 2, 1], [3, 2, 1])
+            assert reader.states(tmp_path) == counts
+            clock.forward(1)
+            journal.sweep()
+            await written(journal)
+        assert [each["id"] for each in reader.intents(tmp_path)] == [3, 2, 1]
 
 
 async def test_groups_come_most_frequent_first(tmp_path: Path) -> None:

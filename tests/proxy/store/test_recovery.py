@@ -1,6 +1,7 @@
 """A restart: what a kill -9 leaves, and what the next process makes of it."""
 
 import sqlite3
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from hypothesis import strategies as st
 
 from proxy.control.tally import Tally
 from proxy.store import schema
+from proxy.store.batch import StoreError
 from proxy.store.intent import Intent, Result
 from proxy.store.journal import Journal
 from proxy.store.recovery import owed, recover
-from proxy.store.writer import StoreError
 from rules.fate import CLOSED, OWED, RECOVERY, TRANSITIONS, Event, State
 from rules.message import Request, Side
 from tests.proxy.samples import (
@@ -23,21 +24,23 @@ from tests.proxy.samples import (
     an_intent,
     begun,
     crashed,
+    kept,
     opened,
     rows,
     settled,
-    until,
+    written,
 )
 
+Made = Callable[..., Awaitable[Intent]]
 
-async def flushed(journal: Journal) -> None:
-    await until(lambda: not len(journal.writer))
-    await journal.writer.call(lambda _: None)
+in_both_places = pytest.mark.parametrize("made", [settled, kept], ids=["in the log", "in a row"])
 
 
-async def in_every_state(journal: Journal) -> dict[State, Intent]:
-    """An intent in each state that a row can have on disk."""
+async def in_every_state(journal: Journal, made: Made) -> dict[State, Intent]:
+    """An intent in each state that it can have on disk."""
     found = {State.P_SENT: await begun(journal, an_intent("p_sent"))}
+    if made is kept:
+        journal.keep(found[State.P_SENT])
     moves: dict[State, tuple[Event, ...]] = {
         State.S_PENDING: (),
         State.S_SENT: (Event.SEND,),
@@ -48,7 +51,7 @@ async def in_every_state(journal: Journal) -> dict[State, Intent]:
         State.SUPERSEDED: (Event.SUPERSEDE,),
     }
     for state, events in moves.items():
-        intent = found[state] = await settled(journal, an_intent(state))
+        intent = found[state] = await made(journal, an_intent(state))
         for event in events:
             if event is Event.SEND:
                 journal.sending(intent)
@@ -57,17 +60,20 @@ async def in_every_state(journal: Journal) -> dict[State, Intent]:
                 journal.conclude(intent, event, Result(state))
         assert intent.state is state
     rejected = Event.PRIMARY_REJECTED
-    found[State.P_REJECTED] = await settled(journal, an_intent("r"), rejected, a_reply(400))
-    unknown = await settled(journal, an_intent("u"), Event.PRIMARY_UNKNOWN, a_reply(500))
+    found[State.P_REJECTED] = await made(journal, an_intent("r"), rejected, a_reply(400))
+    unknown = await made(journal, an_intent("u"), Event.PRIMARY_UNKNOWN, a_reply(500))
     found[State.UNKNOWN] = unknown
-    await flushed(journal)
+    await written(journal)
     return found
 
 
-async def test_every_state_survives_a_kill_as_itself_or_as_the_table_says(tmp_path: Path) -> None:
+@in_both_places
+async def test_every_state_survives_a_kill_as_itself_or_as_the_table_says(
+    tmp_path: Path, made: Made
+) -> None:
     tally = Tally()
     async with opened(tmp_path / "a") as journal:
-        before = await in_every_state(journal)
+        before = await in_every_state(journal, made)
         copy = crashed(tmp_path / "a", tmp_path / "b")
     async with opened(copy, tally) as journal:
         found = rows(journal.writer.path, "SELECT id, state FROM intents")
@@ -89,21 +95,24 @@ async def test_what_is_owed_comes_back_in_the_primarys_order(tmp_path: Path) -> 
         intents = [await begun(journal, an_intent("x", "y")) for _ in range(5)]
         for place in (3, 0, 4, 2, 1):
             journal.order(intents[place])
-            await journal.settle(intents[place], Event.PRIMARY_APPLIED, a_reply())
+            assert await journal.settle(intents[place], Event.PRIMARY_APPLIED, a_reply()) is None
         copy = crashed(tmp_path / "a", tmp_path / "b")
     async with opened(copy) as journal:
         found = await journal.owed()
         assert [each.id for each in found] == [intents[place].id for place in (3, 0, 4, 2, 1)]
-        late = await settled(journal, an_intent("x"))
+        late = await kept(journal, an_intent("x"))
+        await written(journal)
         assert [each.id for each in await journal.owed()][-1] == late.id
         assert late.sequence > max(each.sequence for each in found)
 
 
-async def test_an_owed_write_comes_back_whole(tmp_path: Path) -> None:
+@in_both_places
+async def test_an_owed_write_comes_back_whole(tmp_path: Path, made: Made) -> None:
     request = a_request("PATCH", "/orders/1?x=%20", b"\x00\xff", "X-A: b\r\n")
     given = an_intent("a", "b", request=request, primary=Side.NEW, category="critical")
     async with opened(tmp_path / "a") as journal:
-        intent = await settled(journal, given)
+        intent = await made(journal, given)
+        await written(journal)
         copy = crashed(tmp_path / "a", tmp_path / "b")
     async with opened(copy) as journal:
         (found,) = await journal.owed()
@@ -122,7 +131,7 @@ async def test_a_try_that_was_not_recorded_counts_as_made(tmp_path: Path) -> Non
             journal.sending(sent)
             journal.conclude(sent, Event.RETRY, Result("reset"))
         journal.sending(sent)
-        await flushed(journal)
+        await written(journal)
         copy = crashed(tmp_path / "a", tmp_path / "b")
     async with opened(copy) as journal:
         attempts = {each.id: each.attempts for each in await journal.owed()}
@@ -139,7 +148,7 @@ async def test_totals_are_kept_over_restarts(tmp_path: Path) -> None:
             journal.sending(intent)
             journal.conclude(intent, Event.CONFIRM, Result(""))
             journal.sweep()
-            await flushed(journal)
+            await written(journal)
             assert (tally.states[State.DONE], tally.accepted) == (run, run)
             assert tally.holds()
 
@@ -171,7 +180,7 @@ async def test_bodies_of_known_writes_are_kept_and_others_removed(tmp_path: Path
         done = await settled(journal, spooled(journal))
         journal.sending(done)
         journal.conclude(done, Event.CONFIRM, Result(""))
-        await flushed(journal)
+        await written(journal)
         copy = crashed(tmp_path / "a", tmp_path / "b")
     async with opened(copy) as journal:
         left = sorted(f"spool/{path.name}" for path in (copy / "spool").iterdir())
@@ -226,6 +235,7 @@ def test_recovery_counts_every_write_once_and_a_second_restart_changes_nothing(
                 " VALUES (?, ?, 'r', 'c', 's', 'legacy', '[]', ?, 'PUT', '/', 0, 0, 7)",
                 (number, state, sequence),
             )
+        db.commit()
         first = recover(db)
         assert sum(first.states.values()) == len(written)
         assert first.states[State.P_SENT] == first.states[State.S_SENT] == 0

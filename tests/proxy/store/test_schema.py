@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from proxy.store import schema
-from proxy.store.writer import Schema, Statement
+from proxy.store.batch import Schema, Statement
 
 OF_THE_LEDGER = ("VERDICT", "DIFFERENCE", "GROUP", "COUNT", "EVENT", "FORGET", "FORGET_DIFFERENCES")
 STATEMENTS = {name: each for name, each in vars(schema).items() if isinstance(each, Statement)}
@@ -38,9 +38,9 @@ def test_making_the_tables_again_changes_nothing(
 
 
 def test_a_file_says_its_version(tables: tuple[str, Schema, sqlite3.Connection]) -> None:
-    _, found, connection = tables
+    name, found, connection = tables
     row = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
-    assert row == (found.version,) == (schema.VERSION,)
+    assert row == (found.version,) == ({"JOURNAL": 2, "LEDGER": 1}[name],)
 
 
 def test_two_journals_have_neither_id_nor_key_in_common() -> None:
@@ -56,7 +56,8 @@ def test_two_journals_have_neither_id_nor_key_in_common() -> None:
 
 def test_the_order_within_a_transaction_is_that_of_a_rows_life() -> None:
     life = (
-        "BEGIN", "SETTLE", "SETTLE_CLOSED", "SEND", "CONCLUDE", "CONCLUDE_CLOSED", "REMOVE", "NOTHING",
+        "FOLD", "SETTLE", "SETTLE_CLOSED", "SEND", "CONCLUDE", "CONCLUDE_CLOSED", "REMOVE", "REMOVED",
+        "FORGET_LOG", "NEXT", "NOTHING",
     )  # fmt: skip
     orders = [STATEMENTS[name].order for name in life]
     assert orders == sorted(set(orders))

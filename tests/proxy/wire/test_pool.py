@@ -41,7 +41,10 @@ async def in_line(pool: Pool, count: int) -> None:
 
 
 def sending(pool: Pool, request: Request, limit: int = LIMIT) -> asyncio.Task[Outcome]:
-    return asyncio.ensure_future(pool.send(request, request.head, limit))
+    async def outcome() -> Outcome:
+        return await pool.ask(request, request.head, limit)
+
+    return asyncio.ensure_future(outcome())
 
 
 async def failed(pool: Pool) -> Failure:
@@ -53,13 +56,13 @@ async def failed(pool: Pool) -> Failure:
 
 async def begun(pool: Pool, *, hold: bool = True, limit: int = LIMIT) -> Exchange:
     request = a_request()
-    exchange = await pool.begin(request, request.head, limit, hold=hold)
-    assert isinstance(exchange, Exchange)
+    exchange = pool.ask(request, request.head, limit, hold=hold)
+    await until(lambda: exchange.connection is not None)
     return exchange
 
 
 async def replied(exchange: Exchange) -> Reply:
-    outcome = await exchange.outcome
+    outcome = await exchange
     assert isinstance(outcome, Reply)
     return outcome
 
@@ -101,7 +104,7 @@ async def test_a_stale_connection_is_a_failure_that_is_not_hidden() -> None:
     async with serving() as server, pooling(server) as pool:
         pool.give_back(await opened(pool))
         (await server.accept()).reset()
-        outcome = await pool.send(a_request("POST", b"hello"), b"POST", LIMIT)
+        outcome = await pool.ask(a_request("POST", b"hello"), b"POST", LIMIT)
         assert isinstance(outcome, Failure)
         assert (outcome.cause, outcome.sent) == (Cause.RESET, True)
         assert server.accepted.empty()
@@ -544,7 +547,7 @@ async def test_a_backend_may_answer_at_length_while_it_still_reads(tmp_path: Pat
     path.write_bytes(b"x" * size)
     request = a_request("PUT", spool=path, size=size)
     async with serving(receive_buffer=65536) as server, pooling(server) as pool:
-        beginning = asyncio.ensure_future(pool.begin(request, request.head, LIMIT, hold=True))
+        exchange = pool.ask(request, request.head, LIMIT, hold=True)
         backend = await server.accept()
         await backend.until()
 
@@ -554,8 +557,6 @@ async def test_a_backend_may_answer_at_length_while_it_still_reads(tmp_path: Pat
                 await backend.send(await backend.exactly(100_000))
 
         echoing = asyncio.ensure_future(echo())
-        exchange = await beginning
-        assert isinstance(exchange, Exchange)
         reply = await replied(exchange)
         assert reply.truncated
         taker = Taker()
@@ -563,12 +564,12 @@ async def test_a_backend_may_answer_at_length_while_it_still_reads(tmp_path: Pat
         await taker.ended.wait()
         assert (len(reply.body) + len(taker.body), taker.failure) == (size, None)
         await echoing
-        await until(lambda: not pool._uploads)
+        await until(lambda: not pool._asking)
 
 
-@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("turns", range(1, 5))
 @on_uvloop
-async def test_no_place_is_lost_when_an_upload_is_given_up_as_it_begins(
+async def test_no_place_is_lost_and_nobody_waits_when_a_pool_closes_as_an_upload_begins(
     tmp_path: Path, turns: int
 ) -> None:
     path = tmp_path / "body"
@@ -576,12 +577,13 @@ async def test_no_place_is_lost_when_an_upload_is_given_up_as_it_begins(
     request = a_request("PUT", spool=path, size=20_000_000)
     async with serving(receive_buffer=65536) as server, pooling(server) as pool:
         pool.give_back(await opened(pool))
-        task = sending(pool, request)
+        exchange = pool.ask(request, request.head, LIMIT)
         for _ in range(turns):
             await asyncio.sleep(0)
-        task.cancel()
-        await until(lambda: task.done() and (pool._idle or not pool._places))
-        await until(lambda: not pool._uploads)
+        pool.close()
+        assert isinstance(await exchange, Failure)
+        await until(lambda: not pool._asking and not pool._open)
+        assert pool._places == 0
 
 
 @on_uvloop
@@ -590,9 +592,33 @@ async def test_a_request_that_is_given_up_does_not_end_as_a_whole_one(tmp_path: 
     path.write_bytes(b"x" * 20_000_000)
     request = a_request("PUT", spool=path, size=20_000_000)
     async with serving(receive_buffer=65536) as server, pooling(server) as pool:
-        task = sending(pool, request)
+        exchange = pool.ask(request, request.head, LIMIT)
         backend = await server.accept()
         await backend.until()
-        task.cancel()
+        pool.close()
         await backend.gone()
+        outcome = await exchange
+        assert isinstance(outcome, Failure)
+        assert outcome.sent
         await until(lambda: pool._places == 0)
+
+
+@on_uvloop
+async def test_who_waits_for_a_connection_is_told_when_the_pool_closes() -> None:
+    async with serving() as server, pooling(server, connections_max=1) as pool:
+        await opened(pool)
+        exchange = pool.ask(a_request(), b"GET", LIMIT)
+        await in_line(pool, 1)
+        pool.close()
+        assert isinstance(await exchange, Failure)
+
+
+@on_uvloop
+async def test_who_waits_goes_on_before_the_loop_turns_and_finds_the_connection_free() -> None:
+    async with serving() as server, pooling(server) as pool:
+        exchange = await begun(pool)
+        seen: list[Connection | None] = []
+        exchange.wait(lambda: seen.append(pool.idle()))
+        await (await server.accept()).send(OK)
+        await until(lambda: exchange.done)
+        assert seen == [exchange.connection]
