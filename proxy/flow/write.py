@@ -5,6 +5,7 @@ whatever the client does. Nothing here waits for the secondary.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from proxy.control.settings import Journal as JournalSettings
 from proxy.control.settings import Listen
 from proxy.control.tally import Tally
 from proxy.flow.delivery import Delivery
+from proxy.flow.exit import Exit
 from proxy.flow.guard import Guard
 from proxy.flow.relay import Streamed
 from proxy.flow.secondary import word
@@ -26,12 +28,13 @@ from proxy.wire.body import Spool, TooLarge, discard, in_memory
 from proxy.wire.downstream import Downstream
 from proxy.wire.pool import Exchange, Pool
 from rules.fate import Event, State, after_primary
-from rules.framing import Refusal, RequestHead, with_line
+from rules.framing import Refusal, RequestHead
 from rules.identity import parts_of
 from rules.message import Cause, Failure, Framing, Outcome, Reply, Request, Role, Side
 from rules.problem import status_of
 from rules.route import Ordering, Plan, Policy, Skip, is_sampled, lanes, reads_body
 from rules.stage import Mirror
+from rules.trace import trace_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,7 @@ class Rooms:
     shadow: Shadow
     turnstile: Turnstile
     pools: dict[Side, Pool]
+    exits: Mapping[Side, Exit]
     tally: Tally
     tasks: Tasks
     log: Log
@@ -103,6 +107,8 @@ class Write:
         else:
             if ended:
                 self._go_spooled(self._spool)
+            elif self._head.expects_continue and not data:  # nothing stands against it by now
+                self._client.go_on()
 
     def gone(self) -> None:
         """Part of Sink: before the body is whole the write is aborted; after, it goes on."""
@@ -214,10 +220,13 @@ class Write:
         try:
             await self._rooms.journal.settle(intent, event, outcome)
         except StoreError as error:
-            self._rooms.log.error("settle_failed", intent=intent.id, error=str(error))
+            trace = trace_id(intent.request.head) if intent.request is not None else ""
+            self._rooms.log.error(
+                "settle_failed", intent=intent.id, error=str(error), trace_id=trace
+            )
 
     async def _without_journal(self, request: Request, intent: Intent, error: StoreError) -> None:
-        self._rooms.log.error("journal_failed", error=str(error))
+        self._rooms.log.error("journal_failed", error=str(error), trace_id=trace_id(request.head))
         if self._rooms.journal_settings.on_journal_error == "pass_through":
             self._rooms.journal.skip(intent, Skip.JOURNAL_ERROR)
             exchange, outcome = await self._ask_primary(request)
@@ -243,10 +252,14 @@ class Write:
 
     async def _ask_primary(self, request: Request) -> tuple[Exchange | None, Outcome]:
         rooms = self._rooms
-        head = with_line(request.head, rooms.hop)
+        head = rooms.exits[self._plan.primary].head(request.head)
         limit = rooms.journal_settings.reply_bytes_max
         try:
             begun = await rooms.pools[self._plan.primary].begin(request, head, limit, hold=True)
+            if isinstance(begun, Exchange):
+                begun.connection.hear(begun, self._client)
+                if not self._head.minor and not self._head.host:  # it goes out as HTTP/1.0
+                    begun.connection.retires_at = 0.0
             outcome = begun if isinstance(begun, Failure) else await begun.outcome
         except Exception as error:  # noqa: BLE001 - a bug of ours: the primary may have acted
             rooms.log.failure("primary_failed", error)

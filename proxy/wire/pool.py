@@ -6,7 +6,7 @@ the others grow old and are closed before the server closes them.
 """
 
 import asyncio
-import socket
+import math
 import time
 from collections import deque
 from contextlib import ExitStack, suppress
@@ -14,6 +14,8 @@ from contextlib import ExitStack, suppress
 from proxy.control.settings import Backend
 from proxy.wire.body import open_spool
 from proxy.wire.connection import Connection, Receiver
+from proxy.wire.dial import Dialer
+from proxy.wire.secure import Say
 from rules.framing import ReplyHead
 from rules.message import Cause, Failure, Outcome, Reply, Request
 
@@ -103,10 +105,13 @@ class Exchange:
 class Pool:
     """The pool of one backend."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, say: Say = lambda _: None) -> None:
+        """`say` gets what an operator should know. Raises TlsError if its certificates are not good."""
         self.first_byte_timeout_s = backend.first_byte_timeout_ms / 1000
         self.total_timeout_s = backend.total_timeout_ms / 1000
         self._backend = backend
+        self._dialer = Dialer(backend, say)
+        self._lifetime_s = backend.lifetime_seconds or math.inf
         self._loop = asyncio.get_running_loop()
         self.now = time.monotonic  # the time of uvloop stands still for a whole turn of the loop
         self._idle: list[Connection] = []
@@ -214,32 +219,24 @@ class Pool:
 
     async def _connect(self) -> Connection | Failure:
         """Open a connection in a place that is taken already; after a failure the place is free."""
-        started = self.now()
-        made: Connection | None = None
+        connection = Connection(self)
+        failure: Failure | None = None
         try:
-            async with asyncio.timeout(self._backend.connect_timeout_ms / 1000):
-                _, made = await self._loop.create_connection(
-                    lambda: Connection(self), self._backend.host, self._backend.port
-                )
-        except TimeoutError:
-            return _not_sent(Cause.CONNECT_TIMEOUT, "connect timed out", self.now() - started)
-        except (socket.gaierror, UnicodeError) as error:
-            return _not_sent(Cause.NAME, str(error), self.now() - started)
-        except OSError as error:
-            return _not_sent(Cause.REFUSED, str(error), self.now() - started)
+            failure = await self._dialer.open(connection)
+            if failure is None:
+                connection.retires_at = self.now() + self._lifetime_s
+                self._open.add(connection)
         finally:
-            if made is None:
+            if connection not in self._open:
                 self._free_place()
-        if made.transport.is_closing():
-            self._free_place()
-            return _not_sent(Cause.REFUSED, "it was closed at once", self.now() - started)
-        self._open.add(made)
-        return made
+        return failure or connection
 
     def give_back(self, connection: Connection) -> None:
         """Part of Keeper: the longest waiting gets it, else it is idle."""
         connection.idle_since = self.now()
-        if not self._wake(connection):
+        if connection.idle_since > connection.retires_at:
+            connection.transport.close()
+        elif not self._wake(connection):
             self._idle.append(connection)
 
     def forget(self, connection: Connection) -> None:
@@ -270,7 +267,7 @@ class Pool:
         for connection in list(self._open):
             if connection.is_busy and connection.deadline < now:
                 connection.expire()
-        for connection in [idle for idle in self._idle if idle.idle_since < oldest]:
+        for connection in [c for c in self._idle if c.idle_since < oldest or c.retires_at < now]:
             self._idle.remove(connection)
             connection.transport.close()
 
@@ -287,6 +284,7 @@ class Pool:
 
     def close(self) -> None:
         """Abort every connection."""
+        self._dialer.close()
         for connection in list(self._open):
             connection.transport.abort()
 
