@@ -6,7 +6,6 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,60 +13,70 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench import machine, report
-from bench.bed import Bed, Choice, missing
+from bench import carried, machine, report
+from bench.bed import Bed, missing
+from bench.check import check
 from bench.contestants import CONTESTANTS
-from bench.load import CONNECTIONS_MAX
+from bench.options import Options, choice, plan
 from bench.report import Run
 from bench.rounds import Plan, Row, measure
-from bench.summary import Setting
-from bench.tools import Cores, Pin, ToolError
+from bench.scenes import SCENES
+from bench.tools import Pin, ToolError
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The command line; `quick` is applied already."""
-
-    scenarios: tuple[str, ...]
-    rounds: int
-    seconds: float
-    connections: tuple[int, ...]
-    loops: str
-    rate: float
-    open_seconds: float
-    open_connections: int
-    load: str
-    backends: str
-    pin: str | None
-    directory: Path | None
-    seed: int
-    patience: float
-    json_file: Path | None
-
-
-QUICK: dict[str, Any] = {"rounds": 3, "seconds": 1.0, "connections": (1, 64), "open_seconds": 2.0}
-"""What --quick sets, unless it is given as well."""
+QUICK: dict[str, Any] = {"rounds": 2, "seconds": 1.0, "open_seconds": 2.0}
+"""What --quick sets, unless it is given as well; it also leaves out what no target reads."""
 
 _EXAMPLES = """
 \b
 Examples:
-  python -m bench                                 everything; about a quarter of an hour
-  python -m bench --quick                         a first look; about two minutes
-  python -m bench --scenario relay --scenario dual --connections 64
-  python -m bench --loop open --rate 300          latency at a fixed rate, no coordinated omission
-  python -m bench --load own --backends own       what a machine with only Python can do
-  python -m bench --pin one --json result.json
+  python -m bench                                  everything; about 25 minutes
+  python -m bench --quick                          a first look; about four minutes
+  python -m bench --scene mirror --contestant shadow --contestant envoy_mirror
+  python -m bench --scene hung --open-seconds 60   p99 of a hung side, longer
+  python -m bench --load own --backends own        what a machine with only Python can do
+  python -m bench --json result.json --markdown README.md --markdown bench/README.md
 """
 
-_NAMES = [each.name for each in CONTESTANTS]
+_NOT_TOLD = ("json_file", "markdown_files", "directory")
+"""Options that say where, not what: the report's command leaves them out."""
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    return "; ".join(f"{name}: {what}" for name, what in rows)
 
 
 @click.command(
-    epilog="The scenarios: " + "; ".join(f"{each.name}: {each.what}" for each in CONTESTANTS),
-    help="Measure what a mirrored write costs, side by side, in interleaved rounds.\n" + _EXAMPLES,
+    epilog=f"The scenes: {_table([(each.name, each.what) for each in SCENES])}.\n\n"
+    f"The contestants: {_table([(each.name, each.what) for each in CONTESTANTS])}.",
+    help="Measure what a mirrored write costs beside native mirrors, in interleaved rounds.\n"
+    + _EXAMPLES,
 )
 @click.option(
-    "--scenario", "scenarios", multiple=True, type=click.Choice(_NAMES), help="Only these."
+    "--scene",
+    "scenes",
+    multiple=True,
+    type=click.Choice([each.name for each in SCENES]),
+    help="Only these.",
+)
+@click.option(
+    "--contestant",
+    "contestants",
+    multiple=True,
+    type=click.Choice([each.name for each in CONTESTANTS]),
+    help="Only these.",
+)
+@click.option(
+    "--connections",
+    multiple=True,
+    type=click.IntRange(1),
+    help="Only settings with so many connections; may be repeated.",
+)
+@click.option(
+    "--pin",
+    default=None,
+    type=click.Choice([str(each) for each in Pin]),
+    help="one: all on one core. split: the proxy alone on its core. none: no pinning. "
+    "Default: as each scene has it; targets are judged there only.",
 )
 @click.option("--rounds", default=7, show_default=True, type=click.IntRange(1, 1000))
 @click.option(
@@ -76,21 +85,6 @@ _NAMES = [each.name for each in CONTESTANTS]
     show_default=True,
     type=click.FloatRange(0.1, 600),
     help="Length of a closed-loop measurement; wrk rounds it up to whole seconds.",
-)
-@click.option(
-    "--connections",
-    multiple=True,
-    default=(1, 32, 64),
-    show_default=True,
-    type=click.IntRange(1, CONNECTIONS_MAX),
-    help="Of the closed loop; may be repeated.",
-)
-@click.option(
-    "--loop",
-    "loops",
-    default="both",
-    show_default=True,
-    type=click.Choice(["closed", "open", "both"]),
 )
 @click.option(
     "--rate",
@@ -107,9 +101,6 @@ _NAMES = [each.name for each in CONTESTANTS]
     help="Length of an open-loop measurement.",
 )
 @click.option(
-    "--open-connections", default=64, show_default=True, type=click.IntRange(1, CONNECTIONS_MAX)
-)
-@click.option(
     "--load",
     default="auto",
     show_default=True,
@@ -122,13 +113,6 @@ _NAMES = [each.name for each in CONTESTANTS]
     show_default=True,
     type=click.Choice(["auto", "nginx", "own"]),
     help="auto: nginx if it is installed.",
-)
-@click.option(
-    "--pin",
-    default=None,
-    type=click.Choice([str(each) for each in Pin]),
-    help="one: all on one core. split: the proxy alone on its core. none: no pinning. "
-    "Default: split, with one core one.",
 )
 @click.option(
     "--directory",
@@ -145,7 +129,7 @@ _NAMES = [each.name for each in CONTESTANTS]
     "one that they disturbed is repeated.",
 )
 @click.option("--seed", default=1, show_default=True, help="Chooses the order within the rounds.")
-@click.option("--quick", is_flag=True, help="3 rounds of 1 s, 1 and 64 connections.")
+@click.option("--quick", is_flag=True, help="2 rounds of 1 s, and only what a target reads.")
 @click.option(
     "--json",
     "json_file",
@@ -154,74 +138,87 @@ _NAMES = [each.name for each in CONTESTANTS]
     help="Also write every row to FILE.",
     metavar="FILE",
 )
+@click.option(
+    "--markdown",
+    "markdown_files",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the tables to FILE: between its markers `<!-- bench: short -->` or "
+    "`<!-- bench: full -->` and `<!-- bench: end -->`, as the READMEs have them. May be repeated.",
+    metavar="FILE",
+)
 @click.pass_context
-def main(context: click.Context, /, quick: bool, **given: Any) -> None:  # noqa: ANN401 - see Options
+def main(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 - see Options
     """Run the benchmark; see --help."""
-    if quick:
+    if given["quick"]:
         default = click.core.ParameterSource.DEFAULT
         left = {name for name in QUICK if context.get_parameter_source(name) is default}
         given |= {name: value for name, value in QUICK.items() if name in left}
     options = Options(**given)
     try:
-        run = asyncio.run(_run(options))
+        run = asyncio.run(_run(options, _command(context)))
     except ToolError as error:
         raise click.ClickException(str(error)) from error
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise click.Abort from None
-    report.show(run)
+    tables = {"short": report.short(run), "full": report.full(run)}
+    click.echo(tables["full"])
+    for line in report.doubts(run):
+        click.echo(line)
+    for path in options.markdown_files:
+        carried.write(path, tables)
     found = report.as_json(run)
     if options.json_file is not None:
         options.json_file.write_text(json.dumps(found, indent=1) + "\n")
     if not found["ok"]:
-        raise click.ClickException("requests failed, or writes were left owed: see above")
+        raise click.ClickException(
+            "requests failed, were not mirrored, or writes were left owed: see above"
+        )
 
 
-async def _run(options: Options) -> Run:
+def _command(context: click.Context) -> str:
+    """The command as it was given, without what says where results go."""
+    words = ["python -m bench"]
+    for each in context.command.params:
+        assert each.name is not None
+        given = click.core.ParameterSource.COMMANDLINE
+        if context.get_parameter_source(each.name) is not given or each.name in _NOT_TOLD:
+            continue
+        value = context.params[each.name]
+        if value is True:
+            words.append(each.opts[0])
+        else:
+            many = value if isinstance(value, tuple) else (value,)
+            words += [f"{each.opts[0]} {one}" for one in many]
+    return " ".join(words)
+
+
+async def _run(options: Options, command: str) -> Run:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    plan = _plan(options)
-    if not plan.runs:
-        raise ToolError("nothing to measure: none of these scenarios has an open loop")
-    pin = Pin(options.pin or ("split" if machine.cores() > 1 else "one"))
     absent = missing()
-    choice = Choice(
-        load=_chosen(options.load, "wrk", absent),
-        backends=_chosen(options.backends, "nginx", absent),
-        cores=Cores.of(pin),
-    )
+    planned, chosen = plan(options, absent, machine.cores()), choice(options, absent)
+    for tool, how in absent.items():
+        click.echo(f"missing: {tool} ({how}); contestants that need it are left out", err=True)
     parent = options.directory or machine.disk()
     with tempfile.TemporaryDirectory(
         prefix="twinwrite-bench-", dir=parent, ignore_cleanup_errors=True
     ) as name:
         facts = machine.describe(Path(name))
-        async with Bed.made(Path(name), choice) as bed:
-            with _progress(plan) as told:
-                rows = await measure(bed, plan, told)
-    return Run(machine=facts, plan=plan, choice=choice, pin=pin, missing=absent, rows=rows)
-
-
-def _chosen(wanted: str, tool: str, absent: tuple[str, ...]) -> str:
-    if wanted == tool and tool in absent:
-        raise ToolError(f"{tool} is not installed; leave it to auto, or choose own")
-    if wanted == "auto":
-        return "own" if tool in absent else tool
-    return wanted
-
-
-def _plan(options: Options) -> Plan:
-    wanted = options.scenarios or _NAMES
-    is_open, is_closed = (options.loops in (each, "both") for each in ("open", "closed"))
-    return Plan(
-        contestants=tuple(each for each in CONTESTANTS if each.name in wanted),
-        connections=tuple(dict.fromkeys(options.connections)) if is_closed else (),
-        rounds=options.rounds,
-        seconds=options.seconds,
-        rate=options.rate if is_open else 0.0,
-        open_seconds=options.open_seconds,
-        open_connections=options.open_connections,
-        seed=options.seed,
-        patience=options.patience,
+        async with Bed.made(Path(name), chosen) as bed:
+            for scene in planned.scenes:
+                click.echo(f"checking that everybody does the work of {scene.name}", err=True)
+                await check(bed, planned.present(scene), scene.body_bytes)
+            with _progress(planned) as told:
+                measured = await measure(bed, planned, told)
+    return Run(
+        machine=facts,
+        command=command,
+        plan=planned,
+        choice=chosen,
+        missing=absent,
+        measured=measured,
     )
 
 
@@ -244,11 +241,10 @@ def _progress(plan: Plan) -> Iterator[Callable[[Row], None]]:
         def told(row: Row) -> None:
             nonlocal done
             done += 1
-            name = Setting(rate=row.rate, connections=row.connections).name
             bar.update(
                 task,
                 advance=1,
-                description=f"round {row.round}/{plan.rounds}, {row.contestant} {name}",
+                description=f"round {row.round}/{plan.rounds}, {row.contestant}, {row.setting.name}",
             )
             if not console.is_terminal and done % (plan.runs // plan.rounds) == 0:
                 click.echo(f"round {row.round}/{plan.rounds} done", err=True)

@@ -13,7 +13,6 @@ import asyncio
 import gc
 import json
 import math
-import selectors
 import sys
 import time
 from abc import abstractmethod
@@ -27,13 +26,21 @@ import click
 import uvloop
 
 from bench import sample
-from bench.backend import message_end
+from bench.backend import message_end, precise_loop
 
 GRACE_SECONDS = 5.0
 """How long the open loop waits at its end for replies; later ones count as unanswered."""
 
 CONNECTIONS_MAX = 900
 """The open loop's selector (select) takes fewer than 1,024 files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What is sent: where to (host:port), and how long the bodies are."""
+
+    address: str
+    body_bytes: int = sample.BODY_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +104,15 @@ class Client(asyncio.Protocol):
 class Generator:
     """What both loops share: connections, requests, counts."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, requests: Requests) -> None:
         self.errors: Counter[str] = Counter()
         self.latencies: list[float] = []
         self.loop = asyncio.get_running_loop()
         self.now = time.monotonic  # uvloop's own clock knows milliseconds only
         self.stopping = False
-        self._host, _, port = address.rpartition(":")
+        self._host, _, port = requests.address.rpartition(":")
         self._port = int(port)
-        self._requests = cycle(sample.requests(address))
+        self._requests = cycle(sample.requests(requests.address, requests.body_bytes))
         self._tasks: set[asyncio.Task[None]] = set()
 
     def next(self) -> bytes:
@@ -182,8 +189,8 @@ class ClosedLoop(Generator):
 class OpenLoop(Generator):
     """Requests start when they are due; without a free connection they wait, and the wait counts."""
 
-    def __init__(self, address: str, rate: float) -> None:
-        super().__init__(address)
+    def __init__(self, requests: Requests, rate: float) -> None:
+        super().__init__(requests)
         self._done = asyncio.Event()
         self._idle: list[Client] = []
         self._late: list[float] = []
@@ -237,17 +244,12 @@ class OpenLoop(Generator):
             self._done.set()
 
 
-def _precise_loop() -> asyncio.AbstractEventLoop:
-    """A loop whose timers are finer than a millisecond: epoll's and libuv's are not, select's are."""
-    return asyncio.SelectorEventLoop(selectors.SelectSelector())
+async def _closed(requests: Requests, connections: int, seconds: float) -> Load:
+    return await ClosedLoop(requests).run(connections, seconds)
 
 
-async def _closed(url: str, connections: int, seconds: float) -> Load:
-    return await ClosedLoop(url).run(connections, seconds)
-
-
-async def _open(url: str, connections: int, seconds: float, rate: float) -> Load:
-    return await OpenLoop(url, rate).run(connections, seconds)
+async def _open(requests: Requests, connections: int, seconds: float, rate: float) -> Load:
+    return await OpenLoop(requests, rate).run(connections, seconds)
 
 
 @click.command()
@@ -255,14 +257,16 @@ async def _open(url: str, connections: int, seconds: float, rate: float) -> Load
 @click.option("--connections", default=32, type=click.IntRange(1, CONNECTIONS_MAX))
 @click.option("--seconds", default=2.0, type=click.FloatRange(0, min_open=True))
 @click.option("--rate", default=0.0, help="Requests per second, open loop; 0 is the closed loop.")
-def main(address: str, connections: int, seconds: float, rate: float) -> None:
+@click.option("--body-bytes", default=sample.BODY_BYTES, type=click.IntRange(sample.BODY_BYTES))
+def main(address: str, connections: int, seconds: float, rate: float, body_bytes: int) -> None:
     """Send the sample's requests and print what came back."""
     gc.disable()
+    requests = Requests(address, body_bytes)
     if rate:
-        with asyncio.Runner(loop_factory=_precise_loop) as runner:
-            load = runner.run(_open(address, connections, seconds, rate))
+        with asyncio.Runner(loop_factory=precise_loop) as runner:
+            load = runner.run(_open(requests, connections, seconds, rate))
     else:
-        load = uvloop.run(_closed(address, connections, seconds))
+        load = uvloop.run(_closed(requests, connections, seconds))
     json.dump(asdict(load), sys.stdout)
 
 

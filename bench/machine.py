@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -11,6 +12,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+
+from bench import envoy
 
 SYNCS = 100
 SYNC_BYTES = 4096
@@ -32,6 +35,7 @@ class Machine:
     twinwrite: str
     wrk: str
     nginx: str
+    envoy: str
     filesystem: str
     sync_us: float
     load_average: float
@@ -50,6 +54,7 @@ def describe(directory: Path) -> Machine:
         twinwrite=version("twinwrite") + _commit(),
         wrk=_first_line("wrk", "-v"),
         nginx=_first_line("nginx", "-v"),
+        envoy=_envoy(),
         filesystem=filesystem(directory),
         sync_us=_sync_us(directory),
         load_average=os.getloadavg()[0],
@@ -103,6 +108,16 @@ def _first_line(program: str, option: str) -> str:
     found = subprocess.run((program, option), capture_output=True, text=True, check=False)
     lines = (found.stdout or found.stderr).splitlines()
     return lines[0].partition(" Copyright")[0].removeprefix("nginx version: ") if lines else "?"
+
+
+def _envoy() -> str:
+    """Its version; it tells `commit/version/...`."""
+    program = envoy.program()
+    if program is None:
+        return "missing"
+    found = subprocess.run((program, "--version"), capture_output=True, text=True, check=False)
+    version_found = re.search(r"/(\d+\.\d+\.\d+)/", found.stdout)
+    return version_found[1] if version_found else "?"
 
 
 def _sync_us(directory: Path) -> float:

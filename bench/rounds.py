@@ -1,20 +1,21 @@
-"""The measurement: rounds, each with every contestant alive, in random order.
+"""The measurement: rounds of scenes, each with every contestant alive, in random order.
 
-Law: a round starts every contestant anew (an empty journal, the same age), measures each once per
-number of connections and once at the fixed rate, and ends them. CPU is counted from the start of the
-load until the contestant is quiet again, so that work done after the reply is paid for too.
+Law: a scene starts its contestants anew in each round (an empty journal, the same age), measures each
+once per setting, and ends them. CPU is counted from the start of the load until the contestant is quiet
+again, so that work done after the reply is paid for too.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench import tools
-from bench.bed import Bed
+from bench.bed import Bed, Sides
 from bench.contestants import Contestant, Served
-from bench.load import Load
+from bench.load import Load, Requests
+from bench.scenes import Scene, Setting
 
 WARM_SECONDS = 0.5
 """Load before each measurement: connections open, caches warm, the interpreter specialised."""
@@ -23,6 +24,7 @@ QUIET_SECONDS = 0.1
 """A contestant is quiet when it used less than QUIET_CPU_SECONDS within this time."""
 
 QUIET_CPU_SECONDS = 0.005
+IDLE_SECONDS = 1.0
 ELSEWHERE_MAX = 0.2
 """Cores that others may use during a measurement before it is called doubtful."""
 
@@ -32,6 +34,12 @@ CALM_SECONDS = 0.5
 TRIES_MAX = 3
 """Measurements per row under `patience`: the one that others disturbed least is kept."""
 
+LOST_MAX = 0.001
+"""The part of the mirrored requests that may be missing when a measurement ends."""
+
+COUNTS_MAX = 10
+"""Requests that asking for the count makes, at most."""
+
 SETTLE_SECONDS_MAX = 20.0
 OPEN_SECONDS_MAX = 20.0
 
@@ -40,45 +48,56 @@ OPEN_SECONDS_MAX = 20.0
 class Plan:
     """What to measure."""
 
-    contestants: tuple[Contestant, ...]
-    connections: tuple[int, ...]  # of the closed loop; none: no closed loop
+    scenes: tuple[Scene, ...]
+    contestants: Mapping[str, Contestant]  # by name: those that take part, in the report's order
     rounds: int
     seconds: float
-    rate: float  # of the open loop; 0: no open loop
+    rate: float  # of the open loop
     open_seconds: float
-    open_connections: int
     seed: int
     patience: float  # seconds to wait for others on this machine, before each try
 
     @property
     def runs(self) -> int:
         """How many measurements there will be."""
-        return len(_jobs(self, 1)) * self.rounds
+        return sum(len(_jobs(self, scene, 1)) for scene in self.scenes) * self.rounds
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """All settings, in the report's order."""
+        return tuple(setting for scene in self.scenes for setting in scene.settings)
+
+    def present(self, scene: Scene) -> tuple[Contestant, ...]:
+        """Who takes part in a scene."""
+        return tuple(each for name, each in self.contestants.items() if name in scene.contestants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One measurement to make; `rate` 0 is the closed loop."""
+    """One measurement to make."""
 
     round: int
     contestant: Contestant
-    connections: int
-    rate: float = 0.0
+    setting: Setting
+    body_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One measurement. Times in microseconds, CPU per request; `direct` has no CPU.
 
-    `owed`: writes not yet delivered when the load ended. `breaker`: its state then. `settled`: it
-    became quiet, with nothing owed. `clocks_agree`: both of the kernel's clocks told the same CPU.
-    `elsewhere`, `stolen`: cores that others on this machine, and its host, used meanwhile.
-    `tries`: how often it was measured; the try with the smallest `elsewhere` is this row.
+    `rate`: requests per second of the open loop; 0 is the closed one. `owed`: writes not yet delivered
+    when the load ended. `breaker`: its state then. `settled`: it became quiet, with nothing owed.
+    `clocks_agree`: both of the kernel's clocks told the same CPU. `elsewhere`, `stolen`: cores that
+    others on this machine, and its host, used meanwhile. `tries`: how often it was measured; the try
+    with the smallest `elsewhere` is this row. `passed_on`: requests that the backends got beyond one
+    per reply, per reply: 1 is a mirror that lost nothing; nobody counts what a hung side got.
+    `mirrored`: whether that is what the contestant is there for.
     """
 
     round: int
     contestant: str
-    connections: int
+    setting: Setting
     rate: float
     requests: int
     seconds: float
@@ -94,6 +113,8 @@ class Row:
     owed: int
     breaker: str
     memory_mib: float
+    passed_on: float
+    mirrored: bool
     settled: bool
     clocks_agree: bool
     elsewhere: float
@@ -105,40 +126,73 @@ class Row:
         return asdict(self)
 
 
-async def measure(bed: Bed, plan: Plan, told: Callable[[Row], None]) -> list[Row]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idle:
+    """A contestant that has just been started and got no request yet: resident memory, and the CPU
+    that it uses in a second, which is in its CPU per request as well."""
+
+    round: int
+    scene: str
+    contestant: str
+    memory_mib: float
+    cpu_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What was seen."""
+
+    rows: list[Row]
+    idle: list[Idle]
+
+
+async def measure(bed: Bed, plan: Plan, told: Callable[[Row], None]) -> Measured:
     """Run all rounds; `told` is called with each row as it comes. Raises ToolError."""
     chance = random.Random(plan.seed)
-    rows = []
+    sides = {scene.name: await bed.sides(scene) for scene in plan.scenes}
+    measured = Measured(rows=[], idle=[])
     for number in range(1, plan.rounds + 1):
-        served = dict(zip(plan.contestants, await _start(bed, plan.contestants), strict=True))
-        jobs = _jobs(plan, number)
-        chance.shuffle(jobs)
-        for job in jobs:
-            row = await _best(bed, served[job.contestant], job, plan)
-            rows.append(row)
-            told(row)
-        await _stop(bed, list(served.values()))
-    return rows
+        for scene in chance.sample(plan.scenes, len(plan.scenes)):
+            jobs = _jobs(plan, scene, number)
+            chance.shuffle(jobs)
+            served = await _start(bed, plan.present(scene), sides[scene.name])
+            for contestant, idle in (await _idle(served, min(IDLE_SECONDS, plan.seconds))).items():
+                measured.idle.append(
+                    Idle(round=number, scene=scene.name, contestant=contestant, **idle)
+                )
+            for job in jobs:
+                row = await _best(bed, served[job.contestant.name], job, plan)
+                measured.rows.append(row)
+                told(row)
+            await _stop(bed, list(served.values()))
+    return measured
 
 
-def _jobs(plan: Plan, number: int) -> list[Job]:
-    jobs = [
-        Job(round=number, contestant=each, connections=connections)
-        for each in plan.contestants
-        for connections in plan.connections
+def _jobs(plan: Plan, scene: Scene, number: int) -> list[Job]:
+    return [
+        Job(round=number, contestant=each, setting=setting, body_bytes=scene.body_bytes)
+        for each in plan.present(scene)
+        for setting in scene.settings
     ]
-    if plan.rate:
-        jobs += [
-            Job(round=number, contestant=each, connections=plan.open_connections, rate=plan.rate)
-            for each in plan.contestants
-            if each.in_open_loop
-        ]
-    return jobs
 
 
-async def _start(bed: Bed, contestants: Sequence[Contestant]) -> list[Served]:
+async def _start(bed: Bed, contestants: Sequence[Contestant], sides: Sides) -> dict[str, Served]:
     """One after the other: two sidecars that start at once disturb each other's cores."""
-    return [await each.start(bed) for each in contestants]
+    return {each.name: await each.start(bed, sides) for each in contestants}
+
+
+async def _idle(served: Mapping[str, Served], seconds: float) -> dict[str, dict[str, float]]:
+    pids = {name: each.child.pid for name, each in served.items() if each.child is not None}
+    await asyncio.sleep(QUIET_SECONDS)  # the last one has only just begun to serve
+    before = {name: tools.cpu(pid).scheduled for name, pid in pids.items()}
+    await asyncio.sleep(seconds)
+    return {
+        name: {
+            "memory_mib": tools.memory_mib(pid),
+            "cpu_ms": (tools.cpu(pid).scheduled - before[name]) / seconds * 1000,
+        }
+        for name, pid in pids.items()
+    }
 
 
 async def _stop(bed: Bed, served: Sequence[Served]) -> None:
@@ -168,25 +222,29 @@ async def _calm(bed: Bed, patience: float) -> None:
 
 
 async def _run(bed: Bed, served: Served, job: Job, plan: Plan) -> Row:
-    await bed.own(served.address, job.connections, WARM_SECONDS)
+    bed.pin(job.setting.pin)
+    requests = Requests(served.address, job.body_bytes)
+    await bed.own(requests, job.setting.connections, min(WARM_SECONDS, plan.seconds))
     if job.contestant.opens:
         await _opened(bed, served)
     if not await _settled(bed, served, job.contestant):
         raise tools.ToolError(
             f"{job.contestant.name} does not become quiet: {await _doing(bed, served)}"
         )
+    received = await bed.received(served.sides)
     cpu, busy = _cpu(served), bed.busy()
-    load = await _load(bed, served, job, plan)
+    load = await _load(bed, requests, job, plan)
     busy_then = bed.busy()
     status = await bed.status(served.admin) if served.admin else {}
     breakers = status.get("breakers", {}).values()
     settled = await _settled(bed, served, job.contestant)
     used = _cpu(served) - cpu
+    received = await bed.received(served.sides) - received
     return Row(
         round=job.round,
         contestant=job.contestant.name,
-        connections=job.connections,
-        rate=job.rate,
+        setting=job.setting,
+        rate=plan.rate if job.setting.is_open else 0.0,
         **asdict(load),
         requests_per_second=load.requests / load.seconds,
         cpu_us=used.total / max(load.requests, 1) * 1e6,
@@ -195,6 +253,8 @@ async def _run(bed: Bed, served: Served, job: Job, plan: Plan) -> Row:
         owed=status.get("backlog", {}).get("rows", 0),
         breaker=",".join(sorted({each["state"] for each in breakers} - {"closed"})),
         memory_mib=0.0 if served.child is None else tools.memory_mib(served.child.pid),
+        passed_on=received / max(load.requests, 1) - 1,
+        mirrored=_mirrored(job, load, received),
         settled=settled,
         clocks_agree=used.agrees,
         elsewhere=busy_then.elsewhere(busy),
@@ -202,10 +262,21 @@ async def _run(bed: Bed, served: Served, job: Job, plan: Plan) -> Row:
     )
 
 
-async def _load(bed: Bed, served: Served, job: Job, plan: Plan) -> Load:
-    if job.rate:
-        return await bed.own(served.address, job.connections, plan.open_seconds, job.rate)
-    return await bed.closed(served.address, job.connections, plan.seconds)
+async def _load(bed: Bed, requests: Requests, job: Job, plan: Plan) -> Load:
+    connections = job.setting.connections
+    if job.setting.is_open:
+        return await bed.own(requests, connections, plan.open_seconds, plan.rate)
+    return await bed.closed(requests, connections, plan.seconds)
+
+
+def _mirrored(job: Job, load: Load, received: int) -> bool:
+    """Whether the backends got what they should. The generator ends with a request in flight per
+    connection; `received` may hold those, twice, and a few for the count itself."""
+    if job.contestant.tail_seconds is None:
+        return True
+    wanted = load.requests * (2 if job.contestant.mirrors else 1)
+    spare = 2 * job.setting.connections + COUNTS_MAX
+    return wanted * (1 - LOST_MAX) <= received <= wanted + spare
 
 
 def _cpu(served: Served) -> tools.Cpu:

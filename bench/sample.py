@@ -1,4 +1,4 @@
-"""What is sent and what is answered: 256 different writes of 512 bytes, one reply of about 200.
+"""What is sent and what is answered: different writes (of 512 bytes, or more), one reply of about 200.
 
 Law: both load generators send the same bytes, and both kinds of backend answer the same body.
 """
@@ -9,6 +9,9 @@ ENTITIES = 256
 """Different requests (path, request id, body), so that no cache on identical heads can win."""
 
 BODY_BYTES = 512
+
+TOTAL_BYTES_MAX = 16 << 20
+"""All different bodies together: of long ones there are fewer than ENTITIES."""
 
 REPLY_BODY = json.dumps(
     {
@@ -23,16 +26,23 @@ REPLY_BODY = json.dumps(
 )
 """The reply's JSON, the same from both sides: comparing it is a match."""
 
-REPLY = (
-    f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(REPLY_BODY)}\r\n"
-    f"\r\n{REPLY_BODY}"
-).encode()
-"""The whole reply of `bench.backend`."""
+
+def reply(body: str = REPLY_BODY) -> bytes:
+    """The whole reply of `bench.backend`; an empty body is what nginx's mirror likes best."""
+    lines = (
+        "HTTP/1.1 200 OK",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    )
+    return "\r\n".join((*lines, "", body)).encode()
 
 
-def request(number: int, host: str) -> bytes:
+REPLY = reply()
+
+
+def request(number: int, host: str, body_bytes: int = BODY_BYTES) -> bytes:
     """The request to entity `number` (0 to ENTITIES-1), with 9 header lines and its body."""
-    body = _body(number)
+    body = _body(number, body_bytes)
     lines = (
         f"POST /orders/{10_000 + number} HTTP/1.1",
         f"Host: {host}",
@@ -48,14 +58,15 @@ def request(number: int, host: str) -> bytes:
     return "\r\n".join((*lines, "", body)).encode()
 
 
-def requests(host: str) -> list[bytes]:
+def requests(host: str, body_bytes: int = BODY_BYTES) -> list[bytes]:
     """All different requests, in order."""
-    return [request(number, host) for number in range(ENTITIES)]
+    count = max(min(ENTITIES, TOTAL_BYTES_MAX // body_bytes), 1)
+    return [request(number, host, body_bytes) for number in range(count)]
 
 
-def _body(number: int) -> str:
+def _body(number: int, body_bytes: int) -> str:
     fields = {"order": 10_000 + number, "customer": f"c-{number:05d}", "items": 3, "note": ""}
-    missing = BODY_BYTES - len(json.dumps(fields))
+    missing = body_bytes - len(json.dumps(fields))
     return json.dumps(
         {**fields, "note": "abcdefghijklmnopqrstuvwxyz "[number % 13 :][:1] * missing}
     )

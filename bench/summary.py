@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.rounds import ELSEWHERE_MAX, Row
+from bench.scenes import Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,56 +31,14 @@ class Spread:
 class Ratio:
     """One ratio of two contestants, of one field of `Row`."""
 
-    name: str
     over: str
     under: str
     field: str
 
 
-RATIOS: tuple[Ratio, ...] = (
-    Ratio(name="CPU: shadow / relay", over="shadow", under="relay", field="cpu_us"),
-    Ratio(name="CPU: dual / relay", over="dual", under="relay", field="cpu_us"),
-    Ratio(name="p50: dual / relay", over="dual", under="relay", field="p50_us"),
-    Ratio(name="p50: hung / dual", over="hung", under="dual", field="p50_us"),
-    Ratio(name="p99: hung / dual", over="hung", under="dual", field="p99_us"),
-    Ratio(name="p99: hung, breaker off / dual", over="hung_breaker_off", under="dual", field="p99_us"),
-    Ratio(name="p99.9: hung / dual", over="hung", under="dual", field="p999_us"),
-    Ratio(
-        name="p99.9: hung, breaker off / dual",
-        over="hung_breaker_off",
-        under="dual",
-        field="p999_us",
-    ),
-)  # fmt: skip
-"""What the report says about contestants against each other."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Setting:
-    """What rows have in common besides the contestant; `rate` 0 is the closed loop."""
-
-    rate: float
-    connections: int
-
-    @property
-    def name(self) -> str:
-        """How a column is called."""
-        return f"{self.rate:g}/s" if self.rate else f"c={self.connections}"
-
-
-def settings(rows: Sequence[Row]) -> list[Setting]:
-    """All settings measured, closed loop first."""
-    return sorted({Setting(rate=row.rate, connections=row.connections) for row in rows})
-
-
 def selected(rows: Sequence[Row], contestant: str, setting: Setting) -> list[Row]:
     """The rows of one contestant in one setting."""
-    return [
-        row
-        for row in rows
-        if row.contestant == contestant
-        and (row.rate, row.connections) == (setting.rate, setting.connections)
-    ]
+    return [row for row in rows if (row.contestant, row.setting) == (contestant, setting)]
 
 
 def spread(rows: Sequence[Row], field: str) -> Spread | None:
@@ -88,12 +47,13 @@ def spread(rows: Sequence[Row], field: str) -> Spread | None:
 
 
 def ratio(rows: Sequence[Row], wanted: Ratio, setting: Setting) -> Spread | None:
-    """The spread of a ratio over the rounds; None where one of the two was not measured."""
+    """The spread of a ratio over the rounds; None where one of the two was not measured, or has none
+    of it (`direct` has no CPU)."""
     under = {row.round: getattr(row, wanted.field) for row in selected(rows, wanted.under, setting)}
     return Spread.of(
         getattr(row, wanted.field) / under[row.round]
         for row in selected(rows, wanted.over, setting)
-        if under.get(row.round)
+        if under.get(row.round) and getattr(row, wanted.field)
     )
 
 
@@ -101,11 +61,13 @@ def problems(rows: Sequence[Row]) -> list[str]:
     """What makes a run doubtful: errors, work left, clocks that differ, a generator that was late."""
     found = []
     for row in rows:
-        at = f"round {row.round}, {row.contestant}, {Setting(rate=row.rate, connections=row.connections).name}"
+        at = f"round {row.round}, {row.contestant}, {row.setting.name}"
         if row.errors or not row.requests:
             found.append(f"{at}: {row.requests} requests, errors: {row.errors}")
         if not row.settled:
             found.append(f"{at}: did not become quiet")
+        if not row.mirrored:
+            found.append(f"{at}: passed on {row.passed_on:.3f} of the requests to the new side")
         if not row.clocks_agree:
             found.append(f"{at}: stat and schedstat tell different CPU times")
         if row.breaker and not row.contestant.startswith("hung"):
@@ -118,5 +80,7 @@ def problems(rows: Sequence[Row]) -> list[str]:
 
 
 def failed(rows: Sequence[Row]) -> bool:
-    """Whether a request was not answered with 2xx, or what it left owed was not delivered."""
-    return any(row.errors or not row.requests or not row.settled for row in rows)
+    """Whether a request was not answered with 2xx or not mirrored, or what was left owed not delivered."""
+    return any(
+        row.errors or not row.requests or not row.settled or not row.mirrored for row in rows
+    )

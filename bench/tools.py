@@ -1,11 +1,12 @@
 """Processes that come and go: programs that run to their end, ports, cores, and CPU time.
 
-Law: a process is ended by its own id; a run has a time limit; a core set is inherited at the start, so
-that no thread of a process is ever outside it.
+Law: a process is ended by its own id; a run has a time limit; a core set is inherited at the start and
+moved for all threads at once, so that no thread of a process stays outside it.
 """
 
 import asyncio
 import os
+import random
 import resource
 import socket
 import time
@@ -23,6 +24,15 @@ CHECK_SECONDS = 0.03
 
 CHECK_PART = 0.05
 """... or by this part of the time measured, whichever is more."""
+
+
+_PORTS = range(10_000, 32_000)
+"""Linux gives ports from 32768 on by itself (ip_local_port_range)."""
+
+_ports = iter(random.sample(_PORTS, len(_PORTS)))
+
+REACHABLE_SECONDS_MAX = 10.0
+REACHABLE_SECONDS_BETWEEN = 0.02
 
 
 class ToolError(Exception):
@@ -67,6 +77,28 @@ def started_on(cores: frozenset[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def move(pid: int, cores: frozenset[int]) -> None:
+    """A process runs on these cores from now on, with every thread that it has and begins."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(int(task.name), cores)
+
+
+async def reachable(host: str, port: int) -> None:
+    """Wait until somebody listens, for programs that say they serve a little too early; raises ToolError."""
+    deadline = time.monotonic() + REACHABLE_SECONDS_MAX
+    while time.monotonic() < deadline:
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except ConnectionError:
+            await asyncio.sleep(REACHABLE_SECONDS_BETWEEN)
+        else:
+            writer.close()
+            await writer.wait_closed()
+            return
+    raise ToolError(f"nobody listens at {host}:{port}")
+
+
 async def run(command: Sequence[str], seconds_max: float) -> str:
     """Run a program to its end and return its output; raises ToolError. Never outlives the call."""
     process = await asyncio.create_subprocess_exec(
@@ -89,11 +121,16 @@ async def run(command: Sequence[str], seconds_max: float) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listened on a moment ago, for programs that cannot pick one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody has, for programs that cannot pick one; never the same twice in a run.
+
+    It lies below the range that the kernel takes ports from by itself, so that no connection gets it
+    before the program does. Raises ToolError.
+    """
+    for port in _ports:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ToolError("no free port")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 
 from bench import sample, tools
-from bench.load import Load
+from bench.load import Load, Requests
 
 SECONDS_SPARE = 20.0
 """wrk that takes so much longer than it was told hangs."""
@@ -35,20 +35,21 @@ end
 """
 
 
-def script(host: str) -> str:
-    """The Lua script that sends the sample's requests to `host` (host:port)."""
-    quoted = (json.dumps(each.decode()) for each in sample.requests(host))
+def script(requests: Requests) -> str:
+    """The Lua script that sends the sample's requests."""
+    made = sample.requests(requests.address, requests.body_bytes)
+    quoted = (json.dumps(each.decode()) for each in made)
     return _SCRIPT.format(requests=",\n".join(quoted))
 
 
-async def run(address: str, connections: int, seconds: float, directory: Path) -> Load:
+async def run(requests: Requests, connections: int, seconds: float, directory: Path) -> Load:
     """Closed loop with one thread. wrk knows whole seconds only: `seconds` is rounded up."""
-    path = directory / f"wrk-{address.rpartition(':')[2]}.lua"
-    path.write_text(script(address))
+    path = directory / "wrk.lua"
+    path.write_text(script(requests))
     whole = math.ceil(seconds)
     command = (
         *("wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{whole}s"),
-        *("--timeout", "10s", "--script", str(path), f"http://{address}/"),
+        *("--timeout", "10s", "--script", str(path), f"http://{requests.address}/"),
     )
     out = await tools.run(command, whole + SECONDS_SPARE)
     return parsed(out)

@@ -11,11 +11,11 @@ import secrets
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import uvloop
 
@@ -23,14 +23,15 @@ from proxy.control.admin import Admin
 from proxy.control.config import Config
 from proxy.control.log import Log
 from proxy.control.metrics import Metrics, Reading
-from proxy.control.settings import Admin as AdminSettings
-from proxy.control.settings import Listen
+from proxy.control.outbound import CredentialError
 from proxy.control.tally import Tally
+from proxy.control.tls import TlsError
 from proxy.fiber import Fibers
 from proxy.flow.delivery import Delivery
 from proxy.flow.delivery import Rooms as DeliveryRooms
 from proxy.flow.door import Door
 from proxy.flow.evidence import Evidence
+from proxy.flow.exit import Exit
 from proxy.flow.guard import Guard
 from proxy.flow.identities import Identities
 from proxy.flow.secondary import Secondary
@@ -40,7 +41,8 @@ from proxy.flow.write import Rooms as WriteRooms
 from proxy.store.batch import StoreError
 from proxy.store.journal import Journal
 from proxy.store.ledger import Ledger
-from proxy.wire.downstream import Clients
+from proxy.wire.clients import Clients
+from proxy.wire.listen import Listener, ListenError
 from proxy.wire.pool import Pool
 from rules.breaker import Breaker
 from rules.message import Side
@@ -51,14 +53,8 @@ from rules.stage import DUTIES
 TICK_S = 0.25
 """How often deadlines are looked at: a time-out is late by this much at the most."""
 
-BACKLOG_LISTEN = 1024
-"""Connections that may wait to be accepted."""
-
-
 DRAIN_LOOK_S = 0.02
 """How often a drain looks whether the last client is gone."""
-
-Opened = TypeVar("Opened")
 
 
 class StartError(Exception):
@@ -81,7 +77,7 @@ class App:
         self._is_stopped = False
         self._journal: Journal | None = None
         self._ledger: Ledger | None = None
-        self._listener: asyncio.Server | None = None
+        self._listener: Listener | None = None
         self._routes = {
             route.name: route for route in (*config.policy.routes, config.policy.fallback)
         }
@@ -94,12 +90,10 @@ class App:
             await self._open_ledger()
             self._build(self._journal)
             await self._take_up(self._journal)
-            create = self._loop.create_server(
-                self.clients.connect, config.listen.host, config.listen.port, backlog=BACKLOG_LISTEN
-            )
-            self._listener = await _listening(create, config.listen)
-            admin = await _listening(self.admin.start(), config.admin)
-        except StoreError as error:
+            self._listener = Listener(config.listen, self.clients.connect, self._say)
+            await self._listener.open()
+            admin = await self._admin()
+        except (StoreError, TlsError, ListenError) as error:
             await self._close()
             raise StartError(str(error)) from error
         except StartError:
@@ -122,13 +116,14 @@ class App:
         )
         hop = f"Twinwrite-Hop: {self.instance}".encode()
         self.fibers = Fibers(log)
-        self.pools = {side: Pool(config.backends[side]) for side in Side}
+        self.pools = {side: Pool(config.backends[side], self._say) for side in Side}
+        self.exits = self._exits(hop)
         self.guard = Guard(config.breaker_limits, self._loop.time)
         self.guard.watch(self._breaker_changed)
         self.evidence = Evidence(self._ledger, redaction, tally)
         identities = Identities(journal, tally)
         pending_max = config.compare.pending_max
-        self.secondary = Secondary(self.pools, identities, tally, hop, pending_max)
+        self.secondary = Secondary(self.pools, identities, tally, self.exits, pending_max)
         rooms = DeliveryRooms(
             journal=journal, identities=identities, guard=self.guard, evidence=self.evidence,
             secondary=self.secondary, tally=tally, fibers=self.fibers,
@@ -140,12 +135,23 @@ class App:
         foreground = WriteRooms(
             listen=config.listen, journal=journal, journal_settings=config.journal,
             delivery=self.delivery, guard=self.guard, shadow=Shadow(rooms, self.delivery, pending_max),
-            turnstile=Turnstile(), pools=self.pools, tally=tally, fibers=self.fibers, log=log, hop=hop,
+            turnstile=Turnstile(), pools=self.pools, exits=self.exits, tally=tally,
+            fibers=self.fibers, log=log, hop=hop,
         )  # fmt: skip
-        self.clients = Clients(config.listen, Door(foreground, lambda: config.policy))
+        door = Door(foreground, lambda: config.policy, random.getrandbits)
+        self.clients = Clients(config.listen, door)
         self.metrics = Metrics(tally, self.reading)
         self.admin = Admin(config.admin, self.metrics, self.status, self._not_ready)
         self._is_built = True
+
+    def _exits(self, hop: bytes) -> dict[Side, Exit]:
+        found = {}
+        for side, backend in self.config.backends.items():
+            try:
+                found[side] = Exit(side, backend, hop, os.environ, self.log)
+            except CredentialError as error:
+                raise StartError(f"backends.{side}.{error}") from error
+        return found
 
     async def _open_ledger(self) -> None:
         try:
@@ -182,10 +188,9 @@ class App:
 
     @property
     def address(self) -> str:
-        """Where clients connect, with the port that was picked."""
+        """Where clients connect: host:port, with the port that was picked, or unix:/path."""
         assert self._listener is not None
-        host, port = self._listener.sockets[0].getsockname()[:2]
-        return f"{host}:{port}"
+        return self._listener.address
 
     async def serve(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -294,12 +299,25 @@ class App:
         self.clients.sweep()
         for pool in self.pools.values():
             pool.sweep()
+        for way in self.exits.values():
+            way.sweep()
         self.journal.sweep()
         self.guard.sweep()
         self.delivery.sweep()
         if self._ledger is not None:
             self._ledger.sweep()
         self._ticker = self._loop.call_later(TICK_S, self._tick)
+
+    async def _admin(self) -> str:
+        where = self.config.admin
+        try:
+            return await self.admin.start()
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            raise StartError(f"cannot listen on {where.host}:{where.port}: {why}") from error
+
+    def _say(self, detail: str) -> None:
+        self.log.warning("tls", detail=detail)
 
     def _route(self, name: str) -> Route:
         return self._routes.get(name, self.config.policy.fallback)
@@ -309,14 +327,6 @@ class App:
         self.evidence.event(
             "breaker", category=category, state=breaker.state, reason=breaker.reason
         )
-
-
-async def _listening(start: Awaitable[Opened], where: Listen | AdminSettings) -> Opened:
-    try:
-        return await start
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        raise StartError(f"cannot listen on {where.host}:{where.port}: {why}") from error
 
 
 async def _run(config: Config, log: Log) -> None:

@@ -15,6 +15,8 @@ from functools import cache
 from msgspec import Struct
 
 from rules.message import Fields, Framing
+from rules.target import sent_target
+from rules.upgrade import EXPECTATION, upgrade_lines
 
 SAFE_METHODS = frozenset(
     ("GET", "HEAD", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "REPORT", "SEARCH", "QUERY")
@@ -27,11 +29,7 @@ CONTENT_LENGTH_DIGITS_MAX = 15
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _FIELD = rb"(?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+\r\n)"
 _REQUEST = re.compile(
-    rb"("
-    + _TOKEN
-    + rb") ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/([0-9]\.[0-9])\r\n"
-    + _FIELD
-    + rb"*+\r\n"
+    rb"(%b) ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/([0-9]\.[0-9])\r\n%b*+\r\n" % (_TOKEN, _FIELD)
 )
 _REPLY = re.compile(
     rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n" + _FIELD + rb"*+\r\n"
@@ -44,9 +42,10 @@ _CONNECTION_LINE = re.compile(rb"\r\n[Cc](?i:onnection):[^\r]*")
 _FRAGMENT = re.compile(rb"(?=" + _TOKEN + rb")[^\r\n]++(?:\r\Z|\r\n|\Z)")
 _FIELD_LINE = re.compile(rb"\r\n([^:\r]+):[ \t]*([^\r]*)")
 _TRAILER_LINE = re.compile(_FIELD)
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15}+)(?:;[\t\x20-\x7e\x80-\xff]{0,1000}+)?+\r\n")
+_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
+_EXTENSION = rb";[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+" % (_TOKEN, _TOKEN, _QUOTED)
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15}+)(?:(?=[^\r]{0,1001}\r)(?:%b)++)?+\r\n" % _EXTENSION)
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*)(?::[0-9]*)?")
-_ABSOLUTE = re.compile(rb"(?i:http)://([^/?]*)((?:[/?].*)?)", re.DOTALL)
 
 HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"))
 """Fields of one connection, never forwarded (RFC 9110 7.6.1). Transfer-Encoding is hop-by-hop too,
@@ -66,7 +65,11 @@ class Refusal(Struct, frozen=True, gc=False):
 
 
 class RequestHead(Struct, frozen=True, gc=False):
-    """A checked request head. `head` is what goes to a side: hop-by-hop fields and `Expect` out."""
+    """A checked request head. `head` is what goes to a side: hop-by-hop fields and `Expect` out.
+
+    `asks` are the field lines of `Expect` and `Upgrade` that the primary of a relayed request gets back.
+    `tunnel`: the request asks for one, by Upgrade (RFC 9110 7.8) or CONNECT (9.3.6).
+    """
 
     method: str
     target: str
@@ -77,6 +80,8 @@ class RequestHead(Struct, frozen=True, gc=False):
     keep_alive: bool
     expects_continue: bool
     minor: int
+    asks: bytes = b""
+    tunnel: bool = False
 
     @property
     def path(self) -> str:
@@ -190,14 +195,17 @@ def parse_request(head: bytes) -> RequestHead | Refusal:
 
 
 def parse_reply(head: bytes, method: str) -> ReplyHead | None:
-    """Check a reply head to a request of `method`; None when it is not usable HTTP/1.x."""
+    """Check a reply head to a request of `method`; None when it is not usable HTTP/1.x.
+
+    A consent to a tunnel, 101 or a 2xx to CONNECT, is framed as one: fields of a body do not count.
+    """
     match = _REPLY.fullmatch(head)
     if match is None:
         return None
     minor, digits = match.groups()
     status = int(digits)
     usual = _usual(head)
-    if usual is None or minor == b"0" or status < 200 or status == 204:
+    if usual is None or minor == b"0" or status < 200 or status == 204 or method == "CONNECT":
         return _unusual_reply(head, method, status, minor)
     _, length, option = usual
     framing = Framing.LENGTH
@@ -271,6 +279,7 @@ class _Specials:
 
     __slots__ = (
         "dropped", "expect", "framing", "has_length", "host", "hosts", "length", "options", "refusal",
+        "upgrades",
     )  # fmt: skip
 
     def __init__(self, head: bytes) -> None:
@@ -283,6 +292,7 @@ class _Specials:
         self.length = 0
         self.has_length = False
         self.refusal: Refusal | None = None
+        self.upgrades: list[bytes] = []
         for name, value in _SPECIAL.findall(head):
             self._take(name.lower(), value.rstrip(b" \t"))
 
@@ -298,6 +308,8 @@ class _Specials:
                 self._take_options(value)
             elif name == b"expect":
                 self.expect = value.lower()
+            elif name == b"upgrade":
+                self.upgrades.append(value)
 
     def _take_framing(self, name: bytes, value: bytes) -> None:
         if self.has_length or self.framing is Framing.CHUNKED:
@@ -331,47 +343,35 @@ def _unusual_request(
         return Refusal(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
     minor = 1 if version == b"1.1" else 0
     specials = _Specials(head)
-    origin = _origin_form(method, target, specials)
+    origin = sent_target(method, target, specials.host)
     refusal = specials.refusal or _request_refusal(method, origin, minor, specials)
     if refusal is not None:
         return refusal
     assert origin is not None
+    connect = method == b"CONNECT"
+    keep_alive = minor == 1 and b"close" not in specials.options and not connect
+    expects = specials.expect is not None and minor == 1
+    bare = minor == 1 and specials.framing is Framing.NONE and not connect
+    upgrade = upgrade_lines(specials.upgrades) if bare and b"upgrade" in specials.options else b""
+    asks = b"\r\n".join(filter(None, (EXPECTATION if expects else b"", upgrade)))
     return RequestHead(
-        method=method.decode("ascii"),
-        target=origin.decode("latin-1"),
-        head=_forwardable(head, origin, minor, specials),
-        host=specials.host.decode("ascii"),
-        framing=specials.framing,
-        length=specials.length,
-        keep_alive=minor == 1 and b"close" not in specials.options,
-        expects_continue=specials.expect is not None and minor == 1,
-        minor=minor,
-    )
-
-
-def _origin_form(method: bytes, target: bytes, specials: _Specials) -> bytes | None:
-    """The target as a side gets it; None where it would name another host than the Host field does."""
-    if target[:1] == b"/" or (target == b"*" and method == b"OPTIONS"):
-        return target
-    match = _ABSOLUTE.fullmatch(target)  # RFC 9112 3.2.2: every server must take it
-    if match is None or match[1].lower() != specials.host.lower() or not match[1]:
-        return None
-    if not match[2]:
-        return b"*" if method == b"OPTIONS" else b"/"
-    return match[2] if match[2].startswith(b"/") else b"/" + match[2]
+        method.decode("ascii"), origin.decode("latin-1"), _forwardable(head, origin, minor, specials),
+        specials.host.decode("ascii"), specials.framing, specials.length, keep_alive, expects, minor,
+        asks, connect or bool(upgrade),
+    )  # fmt: skip
 
 
 def _request_refusal(
     method: bytes, origin: bytes | None, minor: int, specials: _Specials
 ) -> Refusal | None:
-    if method == b"CONNECT":
-        return Refusal(501, "CONNECT is not served")
     if specials.hosts > 1 or (minor == 1 and not specials.hosts):
         return Refusal(400, "exactly one Host field is required")
     if _HOST.fullmatch(specials.host) is None:
         return Refusal(400, "the Host field is malformed")
     if origin is None:
         return Refusal(400, "the request target must be a path, or name the host of the Host field")
+    if method == b"CONNECT" and specials.framing is not Framing.NONE:
+        return Refusal(400, "CONNECT has no body")
     if specials.framing is Framing.CHUNKED and minor == 0:
         return Refusal(400, "HTTP/1.0 has no Transfer-Encoding")
     if specials.expect not in (None, b"100-continue"):
@@ -397,16 +397,21 @@ def _unusual_reply(head: bytes, method: str, status: int, minor: bytes) -> Reply
     persistent = b"close" not in specials.options and (
         minor == b"1" or b"keep-alive" in specials.options
     )
-    if status < 200 or status == 204:
+    consent = 200 <= status < 300 if method == "CONNECT" else status == 101
+    if status == 101 and not (consent and specials.upgrades):
+        return None
+    if consent or status < 200 or status == 204:
         if framing is not Framing.NONE:  # it may yet send the body that it announces
             persistent = False
             specials.dropped |= _BODY_FIELDS
-        framing, length = Framing.NONE, 0
+        framing, length = Framing.TUNNEL if consent else Framing.NONE, 0
     elif method == "HEAD" or status == 304:
         framing, length = Framing.NONE, 0
     elif framing is Framing.NONE and not specials.has_length:
         framing, persistent = Framing.CLOSE, False
     out = without(head, specials.dropped) if specials.dropped else head
+    if status == 101:
+        out = with_line(out, b"Connection: Upgrade\r\nUpgrade: " + b", ".join(specials.upgrades))
     return ReplyHead(
         status, out if minor == b"1" else b"HTTP/1.1" + out[8:], framing, length, persistent
     )

@@ -39,6 +39,7 @@ class Framing(StrEnum):
     LENGTH = "length"
     CHUNKED = "chunked"
     CLOSE = "close"  # replies only: until the connection ends
+    TUNNEL = "tunnel"  # replies only: no body; from here on bytes pass both ways
 
 
 class Cause(StrEnum):
@@ -47,6 +48,7 @@ class Cause(StrEnum):
     REFUSED = "refused"  # connect refused or host unreachable
     NAME = "name"  # the host name did not resolve
     CONNECT_TIMEOUT = "connect_timeout"
+    TLS = "tls"  # the handshake failed, or the side refused our certificate
     POOL_FULL = "pool_full"  # no connection became free in time
     TIMEOUT = "timeout"  # connected, but no (complete) reply in time
     RESET = "reset"  # the connection ended before a complete reply

@@ -4,16 +4,28 @@ import json
 from http import HTTPStatus
 
 from rules.message import Cause, Failure
+from rules.trace import trace_id
 
 RETRY_AFTER_S = 1
 """What a 503 tells the client: the conditions behind it (a full journal, a limit) pass in seconds."""
 
 
-def problem(status: int, detail: str, *, close: bool = False, **members: str) -> bytes:
-    """A whole reply: status line, fields, and a JSON problem document with `members` added."""
+def problem(
+    status: int,
+    detail: str,
+    *,
+    close: bool = False,
+    head: bytes = b"",
+    **members: str,
+) -> bytes:
+    """A whole reply: status line, fields, and a JSON problem document with `members` added.
+
+    `head` is the head of the request that it answers, if there was a good one: the document names its
+    trace as `trace_id`, and the reply to a HEAD has no body.
+    """
     title = HTTPStatus(status).phrase
     document = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    body = json.dumps({**document, **members}).encode()
+    body = json.dumps({**document, **members, **_trace(head)}).encode()
     lines = [
         f"HTTP/1.1 {status} {title}",
         "Content-Type: application/problem+json",
@@ -23,7 +35,13 @@ def problem(status: int, detail: str, *, close: bool = False, **members: str) ->
         lines.append(f"Retry-After: {RETRY_AFTER_S}")
     if close:
         lines.append("Connection: close")
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    whole = "\r\n".join([*lines, "", ""]).encode()
+    return whole if head.startswith(b"HEAD ") else whole + body
+
+
+def _trace(head: bytes) -> dict[str, str]:
+    found = trace_id(head)
+    return {"trace_id": found} if found else {}
 
 
 def status_of(failure: Failure) -> int:
@@ -33,5 +51,5 @@ def status_of(failure: Failure) -> int:
             return 504
         case Cause.POOL_FULL:
             return 503
-        case Cause.REFUSED | Cause.NAME | Cause.RESET | Cause.BROKEN_REPLY:
+        case Cause.REFUSED | Cause.NAME | Cause.TLS | Cause.RESET | Cause.BROKEN_REPLY:
             return 502

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.__main__ import main
 from proxy.control.config import parse
-from proxy.control.keys import NESTED, Key, keys, plain, toml
+from proxy.control.keys import NESTED, Key, Shape, keys, plain, toml
 from proxy.control.metrics import DECLARED, LATENCY
 from proxy.control.settings import (
     BACKENDS,
@@ -28,6 +28,7 @@ from proxy.control.settings import (
     Route,
     Settings,
 )
+from proxy.control.tls import BackendTls, ListenTls
 from rules import breaker, fate
 from rules.message import Side
 
@@ -41,8 +42,10 @@ HEADER = re.compile(r"#?\[+(?P<table>[\w.]+)\]+")
 TABLES: dict[str, type] = {
     "": Settings,
     "listen": Listen,
+    "listen.tls": ListenTls,
     "admin": Admin,
     "backends.legacy": Backend,
+    "backends.legacy.tls": BackendTls,
     "journal": Journal,
     "delivery": Delivery,
     "breaker": Breaker,
@@ -86,7 +89,7 @@ def reference() -> list[Any]:
         pytest.param(table, key, id=f"{table}.{key.name}".strip("."))
         for table, declared in TABLES.items()
         for key in keys(declared)
-        if table or key.shape not in NESTED
+        if key.shape is not Shape.TABLE and (table or key.shape not in NESTED)
     ]
 
 

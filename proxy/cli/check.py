@@ -1,6 +1,7 @@
 """`twinwrite check`: is this file valid, and what does it come to?
 
-Law: the same reading as `twinwrite run`, with the same environment; nothing is opened but the file.
+Law: the same reading as `twinwrite run`, with the same environment; nothing is opened but the file
+and the certificates that it names.
 """
 
 import os

@@ -34,10 +34,10 @@ def fail(message: str, code: int = 1) -> NoReturn:
     sys.exit(code)
 
 
-def configured(path: str) -> Config:
-    """The config at a path; all of its problems end the command."""
+def configured(path: str, *, files: bool = False) -> Config:
+    """The config at a path; all of its problems end the command. `files`: those of its certificates too."""
     try:
-        return load(path, os.environ)
+        return load(path, os.environ, files=files)
     except ConfigError as error:
         for line in str(error).splitlines():
             click.echo(f"twinwrite: error: {line}", err=True)

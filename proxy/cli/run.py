@@ -18,7 +18,7 @@ def run(config_path: str) -> None:
       twinwrite run -c twinwrite.toml
       TWINWRITE_STAGE=dual_legacy_primary twinwrite run -c twinwrite.toml
     """
-    config = configured(config_path)
+    config = configured(config_path, files=True)
     try:
         run_app(config, Log())
     except StartError as error:

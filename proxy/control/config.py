@@ -7,12 +7,13 @@ allowed but may surprise is a warning. The policy and the limits of `rules/` are
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from proxy.control import ends
 from proxy.control.keys import Key, Origin, text, toml, under
+from proxy.control.outbound import contradictions
 from proxy.control.reading import (
     PREFIX,
     Problem,
@@ -28,7 +29,6 @@ from proxy.control.settings import Settings
 from rules import breaker, fate
 from rules.compare import Comparison
 from rules.identity import Harvest, Translation
-from rules.message import Side
 from rules.pointer import compile_pattern
 from rules.redact import DEFAULT_HEADERS
 from rules.route import Category, Match, Mirrored, Ordering, Policy, Route, compile_path
@@ -44,7 +44,6 @@ DUAL_WRITE = "TWINWRITE_DUAL_WRITE"
 FILE = "TWINWRITE_CONFIG"
 """Names the file, for the command line; sets no key."""
 
-_ELSEWHERE = ip_address("192.0.2.1")  # RFC 5737: nobody's
 _LINK = re.compile(r"(?:tcp|udp|sctp)://.*")  # what Kubernetes puts into NAME_PORT
 _SERVICE = re.compile(PREFIX + r"(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT.*|PORT(?:_[0-9]+_.*)?)")
 
@@ -71,8 +70,8 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-def load(path: str, environment: Mapping[str, str]) -> Config:
-    """The configuration of a TOML file and an environment; raises ConfigError."""
+def load(path: str, environment: Mapping[str, str], *, files: bool = True) -> Config:
+    """The configuration of a TOML file and an environment; raises ConfigError. `files` as in `parse`."""
     try:
         content = Path(path).read_text("utf-8-sig")
     except OSError as error:
@@ -80,19 +79,25 @@ def load(path: str, environment: Mapping[str, str]) -> Config:
     except ValueError as error:
         problem = f"cannot be read: {error}"
     else:
-        return parse(content, path, environment)
+        return parse(content, path, environment, files=files)
     raise ConfigError((Problem(source=path, key="", value="", allowed=problem),))
 
 
-def parse(content: str, source: str, environment: Mapping[str, str]) -> Config:
-    """The configuration of a TOML text, as `load`; `source` is how problems call it."""
+def parse(
+    content: str, source: str, environment: Mapping[str, str], *, files: bool = True
+) -> Config:
+    """The configuration of a TOML text, as `load`; `source` is how problems call it.
+
+    `files`: whether the certificates that it names must be good; only who uses them needs that.
+    """
     raw, broken = document(content, source)
     if broken:
         raise ConfigError(broken)
     overlaid = _overlay(raw, environment)
     reading = Reading(source, overlaid.variables)
     settings = reading.table(Settings(), raw)
-    _check_addresses(settings, reading)
+    ends.check(settings, reading, files=files)
+    _check_outbound(settings, reading)
     _check_routes(settings, reading)
     problems = (*reading.problems, *overlaid.problems)
     if problems:
@@ -235,34 +240,11 @@ def _unknown(names: list[str], known: Mapping[str, object]) -> Iterator[str]:
             yield f"environment: {name}: sets no key, ignored{suggestion(name, known)}"
 
 
-def _check_addresses(settings: Settings, reading: Reading) -> None:
-    listen, sides = settings.listen, settings.backends
-    places = {side: (_same_host(each.host), each.port) for side, each in sides.items()}
-    if places[Side.NEW] == places[Side.LEGACY]:
-        paths = ("backends.new.url", "backends.legacy.url")
-        reading.clash(paths, sides[Side.NEW].url, "must differ from backends.legacy.url")
-    own = {_same_host(listen.host)}
-    if _address(listen.host).is_unspecified:
-        own |= {"127.0.0.1", "::1"}
-    for side, (host, port) in places.items():
-        if port == listen.port and host in own:
-            own_paths = (f"backends.{side}.url", "listen.port", "listen.host")
-            reading.clash(own_paths, sides[side].url, "must not be the address of [listen]")
-    if settings.admin.port == listen.port != 0:
-        paths = ("admin.port", "listen.port")
-        reading.clash(paths, settings.admin.port, "must differ from listen.port")
-
-
-def _same_host(host: str) -> str:
-    return "127.0.0.1" if host.lower() == "localhost" else host.lower()
-
-
-def _address(host: str) -> IPv4Address | IPv6Address:
-    """The address that a host is written as; a name counts as an address of elsewhere."""
-    try:
-        return ip_address(_same_host(host))
-    except ValueError:
-        return _ELSEWHERE
+def _check_outbound(settings: Settings, reading: Reading) -> None:
+    masked = DEFAULT_HEADERS | {name.lower() for name in settings.redact.headers}
+    for side, backend in settings.backends.items():
+        for names, value, allowed in contradictions(backend, masked):
+            reading.clash(tuple(f"backends.{side}.{name}" for name in names), value, allowed)
 
 
 def _check_routes(settings: Settings, reading: Reading) -> None:
@@ -295,8 +277,7 @@ def _check_captures(route: RouteSettings, at: str, reading: Reading) -> None:
 def _warnings(settings: Settings) -> Iterator[str]:
     if settings.kill_switch:
         yield "kill_switch = true: nothing is sent to the secondary"
-    if not _address(settings.admin.host).is_loopback:
-        yield f"admin.host = {toml(settings.admin.host)}: whoever reaches this port gets in"
+    yield from ends.warnings(settings)
     kept = settings.journal.reply_bytes_max
     if settings.compare.enabled and kept < settings.compare.body_bytes_max:
         yield f"journal.reply_bytes_max = {kept}: cuts replies that compare.body_bytes_max lets in"

@@ -183,13 +183,21 @@ def sections(settings: object) -> Iterator[tuple[str, str, object]]:
     for each in keys(type(settings)):
         value = getattr(settings, each.attribute)
         if each.shape is Shape.TABLE:
-            yield f"[{each.name}]", each.name, value
+            yield from _sections(each.name, value)
         elif each.shape is Shape.TABLES:
             for name, table in value.items():
-                yield f"[{under(each.name, name)}]", under(each.name, name), table
+                yield from _sections(under(each.name, name), table)
         elif each.shape is Shape.ROWS:
             for index, row in enumerate(value):
                 yield f"[[{each.name}]]", f"{each.name}[{index}]", row
+
+
+def _sections(path: str, table: object) -> Iterator[tuple[str, str, object]]:
+    """A table and the tables in it."""
+    yield f"[{path}]", path, table
+    for each in keys(type(table)):
+        if each.shape is Shape.TABLE:
+            yield from _sections(under(path, each.name), getattr(table, each.attribute))
 
 
 def text(settings: object, origins: Mapping[str, Origin]) -> str:
@@ -198,7 +206,7 @@ def text(settings: object, origins: Mapping[str, Origin]) -> str:
     for header, path, table in sections(settings):
         lines += ["", header] if header else []
         for each in keys(type(table)):
-            if header or each.shape not in NESTED:
+            if each.shape is not Shape.TABLE and (header or each.shape not in NESTED):
                 origin = origins.get(under(path, each.name), Origin.DEFAULT)
                 lines.append(f"{each.name} = {toml(getattr(table, each.attribute))}  # {origin}")
     return "\n".join(lines) + "\n"

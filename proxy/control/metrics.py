@@ -63,6 +63,7 @@ DECLARED: tuple[Declared, ...] = (
     Declared("requests_total", "Requests with a valid head.", (), lambda _, r: _one(r.requests)),
     Declared("refused_total", "Requests answered by Twinwrite itself.", (), lambda _, r: _one(r.refused)),
     Declared("relayed_total", "Reads relayed to the primary.", (), lambda t, _: _one(t.relayed)),
+    Declared("tunnels_total", "Relayed requests that became a tunnel.", (), lambda t, _: _one(t.tunnels)),
     Declared("writes_accepted_total", "Accepted writes: intents plus skipped.", (), lambda t, _: _one(t.accepted)),
     Declared("intents", "Intents by state; earlier runs count, too.", ("state",), lambda t, _: _many(t.states)),
     Declared("writes_skipped_total", "Accepted writes without an intent.", ("reason",), lambda t, _: _many(t.skips)),

@@ -10,14 +10,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from proxy.control.address import Address, check_socket_path, parse_url
+from proxy.control.checks import base_path, path, set_header, settable, variable
 from proxy.control.keys import key
+from proxy.control.tls import BackendTls, ListenTls
 from rules.compare import Checksum
+from rules.forwarded import Forwarding
 from rules.message import Side
+from rules.outbound import Auth, HostPolicy
 from rules.pointer import compile_pattern
 from rules.redact import DEFAULT_FIELDS, DEFAULT_HEADERS
 from rules.route import Kill, Mirrored, Ordering, compile_path
 from rules.source import Place, Source, parse_source
 from rules.stage import Stage
+from rules.trace import Tracing
 
 _TIME = (1, 86_400_000)  # up to a day, in ms
 _AGE = (0, 31_536_000)  # up to a year, in seconds
@@ -26,7 +32,6 @@ _COUNT = (1, 1_000_000)
 _ROWS = (1, 1_000_000_000)
 _PORT = (0, 65535)
 
-_URL = re.compile(r"http://(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})")
 _FRAMING = frozenset(("host", "content-length", "transfer-encoding", "connection"))
 
 
@@ -42,6 +47,7 @@ def _matching(pattern: str, allowed: str) -> Callable[[str], None]:
 
 _text = _matching(r"[^\x00-\x1f\x7f]+", "a text that is not empty")
 _host = _matching(r"[A-Za-z0-9._:%-]+", "a host name or an address")
+_mode = _matching("0[0-7]{3}", "an octal mode, as 0660")
 _word = _matching(r"[A-Za-z0-9_-]{1,64}", "a name of at most 64 letters, digits, _ and -")
 _title = _matching(
     r"[A-Za-z0-9_](?:[A-Za-z0-9_./ -]{0,62}[A-Za-z0-9_])?",
@@ -57,6 +63,9 @@ _wire_path = _matching(
 
 def _optional(check: Callable[[str], object]) -> Callable[[str], None]:
     return lambda text: None if text == "" else (check(text), None)[1]
+
+
+_socket = _optional(check_socket_path)
 
 
 def _path(text: str) -> None:
@@ -92,33 +101,39 @@ def _replied(text: str) -> None:
     _source(text)
 
 
-def _url(text: str) -> None:
-    found = _URL.fullmatch(text)
-    if found is None or not 1 <= int(found[3]) <= 65535:
-        raise ValueError("must be http://host:port, without user, path or query")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
     """`[listen]`: where clients connect, and what they may use."""
 
     host: str = key("127.0.0.1", "The address to listen on.", check=_host)
     port: int = key(8080, "The port to listen on; 0 lets the system pick a free one.", within=_PORT)
+    unix: str = key("", 'A socket file to listen on, not a port; "" is none.', check=_socket)
+    unix_mode: str = key("0660", "The mode of the socket file.", check=_mode)
     connections_max: int = key(
         4096, "Client connections at once; a further one gets 503.", "", _COUNT
     )
     in_flight_max: int = key(1024, "Mirrored writes at once; a further one gets 503.", "", _COUNT)
     head_bytes_max: int = key(32768, "The longest request head.", "bytes", (256, 2**20))
+    tls_timeout_ms: int = key(10000, "How long a TLS handshake may take.", "ms", _TIME)
     head_timeout_ms: int = key(10000, "How long a request head may take to arrive.", "ms", _TIME)
     body_timeout_ms: int = key(30000, "How long a body may pause without a byte.", "ms", _TIME)
+    body_bytes_per_second_min: int = key(
+        240, "What of a body must come in a second, in the long run; 0 is any.", "bytes", _SIZE
+    )
     idle_timeout_ms: int = key(
         75000, "How long a client may keep an unused connection.", "ms", _TIME
+    )
+    tunnel_idle_timeout_ms: int = key(
+        3600000, "How long a tunnel (WebSocket, CONNECT) may be silent.", "ms", _TIME
     )
     body_bytes_max: int = key(104857600, "The longest body of a mirrored write.", "bytes", _SIZE)
     spool_memory_bytes_max: int = key(
         262144, "The part of a mirrored body that is kept in memory, not in a file.", "bytes", _SIZE
     )
     drain_timeout_ms: int = key(10000, "How long SIGTERM waits for requests to end.", "ms", _TIME)
+    forwarded: Forwarding = key(Forwarding.PRESERVE, "What becomes of X-Forwarded-* headers.")
+    trace: Tracing = key(Tracing.BEGIN, "What a request without a valid traceparent gets.")
+    tls: ListenTls = key(ListenTls(), "TLS for clients.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,25 +148,37 @@ class Admin:
 class Backend:
     """`[backends.legacy]` and `[backends.new]`: one side, and how it is reached."""
 
-    url: str = key("", "Where it is: http://host:port.", check=_url)
+    url: str = key("", "Where it is: http://host:port, https or unix:/path.", check=parse_url)
     connections_max: int = key(128, "Connections to it at once.", "", _COUNT)
     pool_timeout_ms: int = key(5000, "How long a request waits for a free connection.", "ms", _TIME)
+    name_timeout_ms: int = key(2000, "How long its name may take to resolve.", "ms", _TIME)
     connect_timeout_ms: int = key(2000, "How long a connection may take to open.", "ms", _TIME)
+    tls_timeout_ms: int = key(5000, "How long a TLS handshake may take.", "ms", _TIME)
     first_byte_timeout_ms: int = key(30000, "How long the reply may take to begin.", "ms", _TIME)
     total_timeout_ms: int = key(60000, "How long the whole exchange may take.", "ms", _TIME)
     idle_timeout_ms: int = key(4000, "How long an unused connection is kept.", "ms", _TIME)
+    lifetime_seconds: float = key(
+        300.0, "The age at which a connection is not used again; 0 is any.", "seconds", _AGE
+    )
+    base_path: str = key("", "Put before the path of each request.", check=base_path)
+    host_: HostPolicy = key(HostPolicy.PRESERVE, "Whose Host it gets: the client's, or its own.")
+    remove_headers: tuple[str, ...] = key((), "Request headers it does not get.", check=settable)
+    set_headers: Mapping[str, str] = key(
+        MappingProxyType({}), "Request headers it gets: name = value.", check=set_header
+    )
+    auth: Auth = key(Auth.FORWARD, "Whose credential it gets.")
+    auth_header: str = key("Authorization", "The header of the credential.", check=settable)
+    auth_env: str = key("", "The variable that holds the static value.", check=variable)
+    auth_file: str = key("", "The file of the static value, or of the map.", check=path)
+    tls: BackendTls = key(BackendTls(), "How an https backend is met.")
 
     @property
-    def host(self) -> str:
-        """The host of `url`; an IPv6 address without its brackets."""
-        found = _URL.fullmatch(self.url)
-        return "" if found is None else found[1] or found[2]
-
-    @property
-    def port(self) -> int:
-        """The port of `url`."""
-        found = _URL.fullmatch(self.url)
-        return 0 if found is None else int(found[3])
+    def address(self) -> Address:
+        """Where `url` says it is; nowhere, if it is not valid."""
+        try:
+            return parse_url(self.url)
+        except ValueError:
+            return Address()
 
 
 class Confirm(StrEnum):

@@ -54,6 +54,7 @@ class Tally:
     skips: dict[Skip, int] = field(default_factory=lambda: dict.fromkeys(Skip, 0))
     verdicts: dict[VerdictKind, int] = field(default_factory=lambda: dict.fromkeys(VerdictKind, 0))
     relayed: int = 0
+    tunnels: int = 0
     in_flight: int = 0
     backlog_bytes: int = 0
     outcomes: dict[tuple[Role, str], int] = field(default_factory=dict)

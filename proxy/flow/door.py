@@ -5,36 +5,70 @@ Law: it decides by values only (`rules.route.plan`), in one look at one policy.
 
 from collections.abc import Callable
 
-from proxy.flow.relay import Relay
+from msgspec.structs import replace
+
+from proxy.flow.relay import Last, Relay
+from proxy.flow.tunnel import Asking
 from proxy.flow.write import Rooms, Write
-from proxy.wire.downstream import Downstream, Sink
+from proxy.wire.downstream import Downstream
+from proxy.wire.sink import Sink
+from rules.forwarded import Forwarding, forwarded
 from rules.framing import Refusal, RequestHead, with_line
+from rules.outbound import VIA
 from rules.route import Plan, Policy, plan
 from rules.stage import Mirror
+from rules.trace import FLAGS, NUMBER_BITS, traced
 
 
 class Door:
-    """Called with every request head. `policy` is read once per request."""
+    """Called with every request head. `policy` is read once per request; `chance` gives random bits."""
 
-    def __init__(self, rooms: Rooms, policy: Callable[[], Policy]) -> None:
+    def __init__(
+        self, rooms: Rooms, policy: Callable[[], Policy], chance: Callable[[int], int]
+    ) -> None:
         self._rooms = rooms
         self._policy = policy
+        self._chance = chance
+        self._flags = FLAGS[rooms.listen.trace]
+        self._forwarding = rooms.listen.forwarded
         self._instance = rooms.hop.split()[-1]  # by its value: proxies rewrite the case of names
 
     def __call__(self, client: Downstream, head: RequestHead) -> Sink | Refusal:
         rooms = self._rooms
+        head = self._announced(client, head)
         if self._instance in head.head:
             return Refusal(508, "this request has been through this sidecar already")
         policy = self._policy()
         chosen = plan(head, policy)
+        way = rooms.exits[chosen.primary]
+        if way.maps and not way.knows(head.head):
+            return Refusal(403, "the primary has no credential for this one; nothing was sent")
         if chosen.mirror is not Mirror.NONE:
             return self._limit(head, chosen) or Write(client, head, chosen, policy, rooms)
         if chosen.skip is not None:
             rooms.tally.skip(chosen.skip)
         else:
             rooms.tally.relayed += 1
-        sent = with_line(head.head, rooms.hop)
-        return Relay(client, rooms.pools[chosen.primary], head, sent, rooms.fibers)
+        sent = way.head(head.head)
+        if head.asks:
+            sent = with_line(sent, head.asks)
+        relay = Relay(client, rooms.pools[chosen.primary], head, sent, rooms.fibers)
+        if head.tunnel:
+            relay.receiver = Asking(client, rooms.tally, rooms.listen.tunnel_idle_timeout_ms / 1000)
+        elif not head.minor and not head.host:
+            relay.receiver = Last(client, None, begun=False)
+        return relay
+
+    def _announced(self, client: Downstream, head: RequestHead) -> RequestHead:
+        """What both sides and every replay get beside the client's bytes: put on once, and journaled."""
+        sent = head.head
+        if self._forwarding is not Forwarding.PRESERVE:
+            client.peer = client.peer or _peer(client)
+            sent = forwarded(sent, head.host, client.peer, self._forwarding)
+        client.sent_head = sent = traced(
+            sent, VIA[head.minor], self._chance(NUMBER_BITS), self._flags
+        )
+        return replace(head, head=sent)
 
     def _limit(self, head: RequestHead, chosen: Plan) -> Refusal | None:
         """Why a write cannot be taken now, before any of it was sent anywhere."""
@@ -50,3 +84,10 @@ class Door:
         ):
             return Refusal(503, "the backlog is at its limit; nothing was sent")
         return None
+
+
+def _peer(client: Downstream) -> tuple[str, str]:
+    """The client's address, "" for one behind a Unix domain socket, and how it spoke to us."""
+    address = client.transport.get_extra_info("peername")
+    scheme = "https" if client.transport.get_extra_info("sslcontext") else "http"
+    return address[0].partition("%")[0] if isinstance(address, tuple) else "", scheme

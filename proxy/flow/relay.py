@@ -33,6 +33,10 @@ class Streamed:
             self.connection.deadline = math.inf  # a stream may last as long as both ends want
         self._client.reply(head.head, data, head.framing, ended=ended)
 
+    def interim(self, status: int, head: bytes) -> None:
+        """Part of Receiver."""
+        self._client.interim(status, head)
+
     def data(self, data: bytes, ended: bool) -> None:
         """Part of Receiver."""
         self._client.more(data, ended=ended)
@@ -63,10 +67,31 @@ class Streamed:
             self.connection.abandon()
 
 
-class Relay:
-    """The Sink of one unmirrored request."""
+class Last(Streamed):
+    """The Receiver for a request that goes out as HTTP/1.0: the server closes behind its reply, and need
+    not say so (RFC 9112 9.3), so nothing else may go that way."""
 
-    __slots__ = ("_client", "_ended", "_fibers", "_first", "_gone", "_head", "_pool", "_streamed")
+    __slots__ = ()
+
+    def reply(self, head: ReplyHead, data: bytes, ended: bool) -> None:
+        """Part of Receiver."""
+        super().reply(head, data, ended)
+        self._close(ended)
+
+    def data(self, data: bytes, ended: bool) -> None:
+        """Part of Receiver."""
+        super().data(data, ended)
+        self._close(ended)
+
+    def _close(self, ended: bool) -> None:
+        if ended and self.connection is not None:
+            self.connection.transport.close()
+
+
+class Relay:
+    """The Sink of one unmirrored request. `receiver` gets the reply."""
+
+    __slots__ = ("_client", "_ended", "_fibers", "_first", "_gone", "_head", "_pool", "receiver")
 
     def __init__(
         self, client: Downstream, pool: Pool, head: RequestHead, sent_head: bytes, fibers: Fibers
@@ -77,14 +102,14 @@ class Relay:
         self._gone = False
         self._head = (head.method, sent_head)
         self._pool = pool
-        self._streamed = Streamed(client, None, begun=False)
+        self.receiver = Streamed(client, None, begun=False)
         self._fibers = fibers
 
     def data(self, data: bytes, ended: bool) -> None:
         """Part of Sink."""
         self._ended = ended
-        if self._streamed.connection is not None:
-            self._streamed.connection.write(data, ended=ended)
+        if self.receiver.connection is not None:
+            self.receiver.connection.write(data, ended=ended)
         elif self._first is not None:
             self._first.append(data)
         elif (connection := self._pool.idle()) is not None:
@@ -98,17 +123,17 @@ class Relay:
     def gone(self) -> None:
         """Part of Sink."""
         self._gone = True
-        self._streamed.client_gone()
+        self.receiver.client_gone()
 
     def writable(self, ready: bool) -> None:
         """Part of Sink."""
-        self._streamed.client_writable(ready)
+        self.receiver.client_writable(ready)
 
     async def _open(self) -> None:
         connection = await asyncio.ensure_future(self._pool.connect())
         assert self._first is not None
         if isinstance(connection, Failure):
-            self._streamed.failed(connection)
+            self.receiver.failed(connection)
         elif self._gone:
             self._pool.give_back(connection)
         else:
@@ -117,5 +142,5 @@ class Relay:
 
     def _start(self, connection: Connection, data: bytes) -> None:
         method, head = self._head
-        self._streamed.connection = connection
-        connection.start(self._streamed, method, head + data, ended=self._ended)
+        self.receiver.connection = connection
+        connection.start(self.receiver, method, head + data, ended=self._ended)

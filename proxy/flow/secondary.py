@@ -13,6 +13,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from proxy.control.tally import Tally
+from proxy.flow.exit import Exit
 from proxy.flow.identities import Identities
 from proxy.store.batch import StoreError
 from proxy.wire.body import in_memory
@@ -74,7 +75,7 @@ class Missing(Struct, frozen=True, gc=False):
 
 
 class Untranslatable(Struct, frozen=True, gc=False):
-    """Whether the request carries an identity cannot be told: it must not be sent as it is."""
+    """What the request needs for the other side cannot be told: it must not be sent as it is."""
 
     reason: str
 
@@ -96,11 +97,11 @@ class Secondary:
         pools: dict[Side, Pool],
         identities: Identities,
         tally: Tally,
-        hop: bytes,
+        exits: Mapping[Side, Exit],
         pending_max: int = 1000,
     ) -> None:
         self._pools = pools
-        self._hop = hop
+        self._exits = exits
         self._identities = identities
         self._tally = tally
         self._comparing = 0
@@ -110,6 +111,8 @@ class Secondary:
 
     async def prepare(self, job: Job) -> Prepared | Missing | Untranslatable:
         """Translate the request for the secondary. Raises OSError when its spool file cannot be read."""
+        if not self._exits[job.primary.other].knows(job.request.head):
+            return Untranslatable("credential_unknown")
         if not job.route.translations:
             return Prepared(job.request, {})
         try:
@@ -140,7 +143,7 @@ class Secondary:
         """Send a prepared request, and judge the two replies. Once it is sent, nothing here fails."""
         request, comparison = prepared.request, job.route.comparison
         limit = REPLY_BYTES_MAX if comparison is None else comparison.body_bytes_max
-        head = with_line(request.head, self._hop)
+        head = self._exits[job.primary.other].head(request.head)
         if _KEY_LINE not in head.lower():
             head = with_line(head, f"{IDEMPOTENCY_KEY}: {job.key}".encode())
         outcome = await self._pools[job.primary.other].ask(request, head, limit)

@@ -5,6 +5,7 @@ whatever the client does. Nothing here waits for the secondary.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from proxy.control.settings import Listen
 from proxy.control.tally import Tally
 from proxy.fiber import Fibers, Slot
 from proxy.flow.delivery import Delivery
+from proxy.flow.exit import Exit
 from proxy.flow.guard import Guard
 from proxy.flow.relay import Streamed
 from proxy.flow.secondary import word
@@ -26,12 +28,13 @@ from proxy.wire.body import Spool, TooLarge, discard, in_memory
 from proxy.wire.downstream import Downstream
 from proxy.wire.pool import Exchange, Pool
 from rules.fate import Event, State, after_primary
-from rules.framing import Refusal, RequestHead, with_line
+from rules.framing import Refusal, RequestHead
 from rules.identity import parts_of
-from rules.message import Failure, Framing, Outcome, Reply, Request, Role, Side
+from rules.message import Cause, Failure, Framing, Outcome, Reply, Request, Role, Side
 from rules.problem import status_of
 from rules.route import Ordering, Plan, Policy, Skip, is_sampled, lanes
 from rules.stage import Mirror
+from rules.trace import trace_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,7 @@ class Rooms:
     shadow: Shadow
     turnstile: Turnstile
     pools: dict[Side, Pool]
+    exits: Mapping[Side, Exit]
     tally: Tally
     fibers: Fibers
     log: Log
@@ -108,6 +112,8 @@ class Write:
         else:
             if ended:
                 self._go_spooled(self._spool)
+            elif self._head.expects_continue and not data:  # nothing stands against it by now
+                self._client.go_on()
 
     def gone(self) -> None:
         """Part of Sink: before the body is whole the write is aborted; after, it goes on."""
@@ -209,7 +215,8 @@ class Write:
             # The primary has spoken: whatever the disk says, the client is answered and the lane goes on.
             error = await rooms.journal.settle(intent, event, outcome)
             if error is not None:
-                rooms.log.error("settle_failed", intent=intent.id, error=str(error))
+                trace = trace_id(request.head)
+                rooms.log.error("settle_failed", intent=intent.id, error=str(error), trace_id=trace)
             self._answer(exchange, outcome)
         finally:
             if intent.state is State.S_PENDING:
@@ -218,7 +225,7 @@ class Write:
                 rooms.delivery.withdraw(intent)
 
     async def _without_journal(self, request: Request, intent: Intent, error: StoreError) -> None:
-        self._rooms.log.error("journal_failed", error=str(error))
+        self._rooms.log.error("journal_failed", error=str(error), trace_id=trace_id(request.head))
         if self._rooms.journal_settings.on_journal_error == "pass_through":
             self._rooms.journal.skip(intent, Skip.JOURNAL_ERROR)
             exchange = self._ask_primary(request)
@@ -245,9 +252,15 @@ class Write:
 
     def _ask_primary(self, request: Request) -> Exchange:
         rooms = self._rooms
-        head = with_line(request.head, rooms.hop)
+        head = rooms.exits[self._plan.primary].head(request.head)
         limit = rooms.journal_settings.reply_bytes_max
-        return rooms.pools[self._plan.primary].ask(request, head, limit, hold=True)
+        try:
+            return rooms.pools[self._plan.primary].ask(request, head, limit, self._client)
+        except Exception as error:  # noqa: BLE001 - a bug of ours: the primary may have acted
+            rooms.log.failure("primary_failed", error)
+            exchange = Exchange(limit, None)
+            exchange.failed(Failure(cause=Cause.RESET, sent=True, detail="the sidecar failed"))
+            return exchange
 
     def _told(self, outcome: Outcome) -> Outcome:
         self._rooms.tally.outcome(Role.PRIMARY, word(outcome), outcome.latency_s)

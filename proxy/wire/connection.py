@@ -7,9 +7,10 @@ the connection: what follows on it could be anybody's.
 import asyncio
 import math
 import os
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol, cast, runtime_checkable
 
 from proxy.wire.framing import BadFraming, Reader, is_reply_head, reader_for
+from proxy.wire.secure import refusal
 from rules.framing import ReplyHead, parse_reply
 from rules.message import Cause, Failure, Framing
 
@@ -22,12 +23,18 @@ FILE_PIECE_BYTES = 262144
 WRITE_BUFFER_BYTES = (16384, 65536)
 """Unsent bytes at which a request goes on, and stops: uvloop's low mark, 16 bytes, runs the socket dry."""
 
+INTERIM_REPLIES_MAX = 100
+"""Interim replies before the reply itself; the limit of CPython's http.client and of Ruby's net/http."""
 
+_TUNNEL = Framing.TUNNEL
 _COUNTED = frozenset((Framing.NONE, Framing.LENGTH))
 
 
 class Receiver(Protocol):
     """Who gets the reply of one exchange. After `ended`, or `failed`, nothing more comes."""
+
+    def interim(self, status: int, head: bytes) -> None:
+        """An interim reply (RFC 9110 15.2); the reply itself is still to come."""
 
     def reply(self, head: ReplyHead, data: bytes, ended: bool) -> None:
         """The head, and what of the body came with it."""
@@ -40,6 +47,14 @@ class Receiver(Protocol):
 
     def writable(self, ready: bool) -> None:
         """Whether the backend takes more of the request."""
+
+
+@runtime_checkable
+class Asker(Protocol):
+    """A Receiver whose request asks for a tunnel."""
+
+    def agreed(self, head: ReplyHead, data: bytes) -> None:
+        """Instead of `reply`: from here on bytes pass both ways, `data` is the first of them."""
 
 
 class Keeper(Protocol):
@@ -62,17 +77,20 @@ class Connection(asyncio.Protocol):
     """One connection to a backend; idle while it has no receiver."""
 
     __slots__ = (
-        "_buffer", "_eof", "_head", "_method", "_pool", "_reader", "_receiver", "_request_ended", "_room",
-        "_sent_at", "_started", "_unsent", "deadline", "idle_since", "transport",
+        "_buffer", "_eof", "_head", "_interims", "_method", "_pool", "_reader", "_receiver",
+        "_request_ended", "_room", "_sent_at", "_started", "_unsent", "deadline", "idle_since",
+        "retires_at", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: Keeper) -> None:
         self.transport: asyncio.Transport
         self.deadline = math.inf
         self.idle_since = 0.0
+        self.retires_at = math.inf  # after that, no exchange begins
         self._buffer = b""  # part of a head
         self._eof = False
         self._head: ReplyHead | None = None
+        self._interims = 0
         self._method = ""
         self._pool = pool
         self._reader: Reader | None = None
@@ -90,6 +108,7 @@ class Connection(asyncio.Protocol):
         self._method = method
         self._request_ended = ended
         self._head = None
+        self._interims = 0
         self._started = self._sent_at = now = self._pool.now()
         self.deadline = now + self._pool.first_byte_timeout_s if ended else math.inf
         self.transport.write(data)
@@ -146,6 +165,12 @@ class Connection(asyncio.Protocol):
         self._receiver = None
         self.transport.abort()
 
+    def leave(self) -> asyncio.Transport:
+        """Leave the transport to a tunnel: it is no connection of the pool any more."""
+        self._receiver = None
+        self._pool.forget(self)
+        return self.transport
+
     def expire(self) -> None:
         """The deadline has passed; a backend that still takes the request is not late."""
         if self._room is not None:
@@ -186,7 +211,8 @@ class Connection(asyncio.Protocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        if error is not None and self._receiver is not None and not self._eof:
+        in_clear = self.transport.can_write_eof()  # of TLS, the socket has nothing that can be read
+        if error is not None and self._receiver is not None and not self._eof and in_clear:
             self._take_last_words()
         self._pool.forget(self)
         self._set_room()
@@ -195,6 +221,9 @@ class Connection(asyncio.Protocol):
             return
         if self._eof and self._head is not None and self._head.framing is Framing.CLOSE:
             receiver.data(b"", True)
+        elif not self.idle_since and self._head is None and (why := refusal(error)):
+            detail = f"TLS: {why}"  # its first exchange: the handshake itself was refused (TLS 1.3)
+            receiver.failed(Failure(cause=Cause.TLS, sent=False, detail=detail))
         else:
             detail = "the connection ended before the reply did"
             receiver.failed(self._failure(Cause.RESET, str(error or detail)))
@@ -227,16 +256,35 @@ class Connection(asyncio.Protocol):
         while (end := data.find(b"\r\n\r\n") + 4) >= 4:
             raw, data = data[:end], data[end:]
             head = parse_reply(raw, self._method) if end <= REPLY_HEAD_BYTES_MAX else None
-            if head is None or head.status == 101 or not is_reply_head(raw):
+            if head is None or not is_reply_head(raw):
                 self._fail(Cause.BROKEN_REPLY, "the reply's head is malformed or too long")
                 return
-            if head.status >= 200:
+            if head.status >= 200 and head.framing is not _TUNNEL:
                 self._buffer = b""
                 self._begin_body(head, data)
+                return
+            if not self._take_aside(head, data):
                 return
         self._buffer = data
         if len(data) > REPLY_HEAD_BYTES_MAX or not b"HTTP/1.".startswith(data[:7]):
             self._fail(Cause.BROKEN_REPLY, "the reply's head is malformed or too long")
+
+    def _take_aside(self, head: ReplyHead, data: bytes) -> bool:
+        """An interim reply, or the consent to a tunnel; whether the reply is still to come."""
+        receiver = self._receiver
+        assert receiver is not None
+        if head.framing is _TUNNEL:
+            if isinstance(receiver, Asker) and not self.transport.is_closing():
+                receiver.agreed(head, data)
+            else:
+                self._fail(Cause.BROKEN_REPLY, "the reply is a tunnel that nobody asked for")
+            return False
+        self._interims += 1
+        if self._interims > INTERIM_REPLIES_MAX:
+            self._fail(Cause.BROKEN_REPLY, f"more than {INTERIM_REPLIES_MAX} interim replies")
+            return False
+        receiver.interim(head.status, head.head)
+        return True
 
     def _begin_body(self, head: ReplyHead, data: bytes) -> None:
         self._head = head

@@ -8,19 +8,15 @@ import asyncio
 import math
 import socket
 import struct
-import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from proxy.control.settings import Listen
 from proxy.wire.framing import BadFraming, ChunkedReader, Reader, reader_for, second_opinion
+from proxy.wire.sink import Sink
 from rules.framing import Refusal, RequestHead, parse_request, refuse_fragment, with_line, without
 from rules.message import Framing
 from rules.problem import problem
-
-LINGER_S = 2.0
-"""How long a connection stays half open for a client that may still be sending when its reply is complete:
-closing at once would destroy the reply (RFC 9112 9.6). Also how often a slow reader is looked at."""
 
 WRITE_BUFFER_BYTES = (16384, 65536)
 """Unsent bytes at which a reply goes on, and stops: uvloop's low mark, 16 bytes, runs the socket dry."""
@@ -29,76 +25,50 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 seconds: close sends RST
 
 
-class Sink(Protocol):
-    """Who takes one request's body. After `ended`, or `gone`, nothing more comes."""
-
-    def data(self, data: bytes, ended: bool) -> None:
-        """A piece of the framed body; the first call comes with the head, even if it is empty."""
-
-    def gone(self) -> None:
-        """The client went away before its reply was complete."""
-
-    def writable(self, ready: bool) -> None:
-        """Whether the client takes more of the reply."""
-
-
 Door = Callable[["Downstream", RequestHead], Sink | Refusal]
 """Decides what to do with a request."""
 
 
-class Clients:
-    """Every client's connection of one listener: limits, deadlines, drain, counts."""
+class Keeper(Protocol):
+    """Who has every client's connection of a listener (`Clients`): their limits, door and counts."""
 
-    def __init__(self, listen: Listen, door: Door) -> None:
-        self.listen = listen
-        self.door = door
-        self.open: set[Downstream] = set()
-        self.requests = 0
-        self.refused = 0
-        self.draining = False
-        self.loop = asyncio.get_running_loop()
-        self.now = time.monotonic
-        self.idle_timeout_s = listen.idle_timeout_ms / 1000
-        self.head_timeout_s = listen.head_timeout_ms / 1000
-        self.body_timeout_s = listen.body_timeout_ms / 1000
-        self.linger_s = min(LINGER_S, self.idle_timeout_s)
+    listen: Listen
+    door: Door
+    open: set["Downstream"]
+    surplus: set["Downstream"]
+    requests: int
+    refused: int
+    draining: bool
+    loop: asyncio.AbstractEventLoop
+    idle_timeout_s: float
+    head_timeout_s: float
+    body_timeout_s: float
+    body_byte_s: float
+    linger_s: float
 
-    def connect(self) -> "Downstream":
-        """A protocol for a connection that was just accepted."""
-        return Downstream(self)
-
-    def sweep(self) -> None:
-        """Once per tick: answer or close what is past its deadline."""
-        for client in [client for client in self.open if client.deadline < self.now()]:
-            client.expire()
-
-    def drain(self) -> None:
-        """Close what is idle now, and the rest after its reply."""
-        self.draining = True
-        for client in list(self.open):
-            client.close_when_idle()
-
-    def abort(self) -> None:
-        """Close every connection now."""
-        for client in list(self.open):
-            client.transport.abort()
+    def now(self) -> float:
+        """Monotonic seconds."""
 
 
 class Downstream(asyncio.Protocol):
     """A client's connection: waiting for a head, taking a body, or waiting for the reply's end."""
 
     __slots__ = (
-        "_blocked", "_buffer", "_clients", "_close", "_decoder", "_eof", "_head", "_heading", "_moved_at",
-        "_paused", "_reader", "_replying", "_sink", "_unsent", "deadline", "transport",
+        "_blocked", "_buffer", "_clients", "_close", "_continued", "_decoder", "_eof", "_head", "_heading",
+        "_moved_at", "_paused", "_reader", "_replying", "_sink", "_unsent", "deadline", "peer", "sent_head",
+        "transport",
     )  # fmt: skip
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Keeper) -> None:
         self.transport: asyncio.Transport
         self.deadline = math.inf
+        self.peer: tuple[str, str] | None = None  # address and scheme, once somebody asked for them
+        self.sent_head = b""  # of the request under way, as the sides get it
         self._blocked = False  # the client does not take its reply
         self._buffer = b""  # part of a head, or pipelined requests
         self._clients = clients
         self._close = False  # no request after this one
+        self._continued: RequestHead | None = None  # the last request that was answered 100
         self._decoder: ChunkedReader | None = None  # for a client that knows no chunks
         self._eof = False
         self._head: RequestHead | None = None
@@ -112,19 +82,43 @@ class Downstream(asyncio.Protocol):
 
     # for the door and its sinks
 
+    def go_on(self) -> None:
+        """Tell a client that waits (`Expect: 100-continue`) to send its body."""
+        self._continued = self._head
+        self.transport.write(CONTINUE)
+
+    def interim(self, status: int, head: bytes) -> None:
+        """Pass on an interim reply: not to HTTP/1.0, which knows none (RFC 9110 15.2), nor a second 100."""
+        told = status == 100 and self._continued is self._head
+        waiting = self._sink is not None and not self._replying and not told
+        if waiting and self._head is not None and self._head.minor:
+            self.transport.write(head)
+
+    def leave(self) -> tuple[bytes, bool, bool]:
+        """Leave the transport to a tunnel: it moves `deadline` on, and hands `connection_lost` back.
+
+        What has come that nobody looked at; whether no more comes; whether the client does not read.
+        """
+        data, self._buffer = self._buffer, b""
+        self._close = True
+        self._sink = None
+        self._start_reading()
+        return data, self._eof, self._blocked
+
     def reply(self, head: bytes, body: bytes, framing: Framing, *, ended: bool) -> None:
         """Begin the reply with its head and the first of its body."""
         if self._sink is None:
             return
         assert self._head is not None
         self._replying = True
-        if framing is Framing.CLOSE or (ended and self._reader is not None):
+        if framing is Framing.CLOSE or self._reader is not None:  # RFC 9110 10.1.1: it says so
             self._close = True
-        if framing is Framing.CHUNKED and self._head.minor == 0:
+        if self._head.minor == 0:
             head = without(head, (b"transfer-encoding", b"trailer"))
-            self._decoder = ChunkedReader(decode=True)
-            self._decoder.take(body)
-            body = self._decoder.payload
+            if framing is Framing.CHUNKED:
+                self._decoder = ChunkedReader(decode=True)
+                self._decoder.take(body)
+                body = self._decoder.payload
         if self._close:
             head = with_line(head, b"Connection: close")
         self.transport.write(head + body)
@@ -179,15 +173,17 @@ class Downstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
         clients = self._clients
-        if len(clients.open) >= clients.listen.connections_max:
-            clients.refused += 1
-            self.transport.write(problem(503, "too many connections", close=True))
-            transport.close()
-            return
-        clients.open.add(self)
         low, high = WRITE_BUFFER_BYTES
         self.transport.set_write_buffer_limits(high, low)
-        self.deadline = clients.now() + clients.idle_timeout_s
+        if len(clients.open) < clients.listen.connections_max:
+            clients.open.add(self)
+            self.deadline = clients.now() + clients.idle_timeout_s
+        elif len(clients.surplus) < clients.listen.connections_max:
+            clients.surplus.add(self)
+            self._bad(Refusal(503, "too many connections"))
+        else:
+            clients.refused += 1
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._buffer:
@@ -207,10 +203,12 @@ class Downstream(asyncio.Protocol):
         """A client may close its half and still wait for the reply; one that is gone looks the same."""
         self._eof = self._close = True
         self.deadline = min(self.deadline, self._clients.now() + self._clients.idle_timeout_s)
-        return self._sink is not None and self._reader is None
+        half_open = self._sink is not None and self._reader is None
+        return half_open and self.transport.can_write_eof()  # TLS ends both halves at once
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._clients.open.discard(self)
+        self._clients.surplus.discard(self)
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.gone()
@@ -298,7 +296,7 @@ class Downstream(asyncio.Protocol):
     def _begin(self, head: RequestHead, data: bytes) -> bytes:
         clients = self._clients
         clients.requests += 1
-        self._head = head
+        self._head, self.sent_head = head, head.head
         self._heading = False
         self._close = not head.keep_alive or clients.draining
         length = head.length
@@ -314,8 +312,6 @@ class Downstream(asyncio.Protocol):
             self.deadline = math.inf
             sink.data(data[:length], True)
             return data[length:]
-        if head.expects_continue and not data:
-            self.transport.write(CONTINUE)
         return self._take_body(data, first=True)
 
     def _take_body(self, data: bytes, *, first: bool = False) -> bytes:
@@ -334,7 +330,10 @@ class Downstream(asyncio.Protocol):
             if self._blocked:
                 self._watch()
         else:
-            self.deadline = self._clients.now() + self._clients.body_timeout_s
+            late = self._clients.now() + self._clients.body_timeout_s
+            self.deadline = (
+                late if first else min(late, self.deadline + end * self._clients.body_byte_s)
+            )
         if end or reader.done or first:
             sink.data(data if end == len(data) else data[:end], reader.done)
         return data[end:]
@@ -342,7 +341,7 @@ class Downstream(asyncio.Protocol):
     # the end
 
     def _bad(self, refusal: Refusal) -> bytes:
-        self._head = None
+        self._head, self.sent_head = None, b""
         self._close = True
         self._refuse(refusal)
         return b""
@@ -354,9 +353,8 @@ class Downstream(asyncio.Protocol):
             return
         self._clients.refused += 1
         self._close = self._close or self._reader is not None
-        reply = problem(refusal.status, refusal.detail, close=self._close, **members)
-        if self._head is not None and self._head.method == "HEAD":
-            reply = reply[: reply.index(b"\r\n\r\n") + 4]
+        sent, close = self.sent_head, self._close
+        reply = problem(refusal.status, refusal.detail, close=close, head=sent, **members)
         self.transport.write(reply)
         self._end()
 
@@ -388,7 +386,7 @@ class Downstream(asyncio.Protocol):
             self.transport.close()
         else:
             self._start_reading()
-            self.transport.write_eof()
+            self.transport.write_eof()  # TLS has no halves: there it drops what still comes
 
     def _stop_reading(self) -> None:
         self._paused = True

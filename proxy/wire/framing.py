@@ -4,6 +4,7 @@ A reader takes what belongs to the body and leaves the rest. It never changes a 
 means that the end cannot be found without guessing.
 """
 
+import re
 from collections.abc import Callable
 
 import httptools
@@ -16,6 +17,12 @@ CHUNK_LINE_BYTES_MAX = 1024
 
 TRAILER_BYTES_MAX = 8192
 """All trailer lines together; the same order as a header line limit."""
+
+
+_SIZE_BEGUN = re.compile(rb"[0-9A-Fa-f]{1,15}+(?:;[\t\x20-\x7e\x80-\xff]*+)?+\r?")
+_TRAILER_BEGUN = re.compile(
+    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++(?::[\t\x20-\x7e\x80-\xff]*+)?+)?+\r?"
+)
 
 
 class BadFraming(ValueError):
@@ -90,9 +97,9 @@ class ChunkedReader:
         line = self._line + data[at : end or at + CHUNK_LINE_BYTES_MAX]
         if len(line) + (not end) > CHUNK_LINE_BYTES_MAX:
             raise BadFraming("a chunk line or trailer line is too long")
-        if not end and 13 in line[:-1]:
-            raise BadFraming("a chunk line or trailer line has a bare CR")
         if not end:
+            if line and not self._is_begun(line):
+                raise BadFraming("a chunk line or trailer line is malformed")
             self._line = line
             return len(data)
         self._line = b""
@@ -101,6 +108,16 @@ class ChunkedReader:
         else:
             self._next(line)
         return end
+
+    def _is_begun(self, line: bytes) -> bool:
+        """Whether the beginning of a line is that of a good one: what follows it is not waited for."""
+        if self._next is None:
+            return _SIZE_BEGUN.fullmatch(line) is not None
+        return (
+            line == b"\r"
+            if self._next == self._end_line
+            else _TRAILER_BEGUN.fullmatch(line) is not None
+        )
 
     def _size_line(self, line: bytes) -> None:
         size = parse_chunk_line(line)
@@ -132,7 +149,7 @@ def reader_for(framing: Framing, length: int) -> Reader:
             return ChunkedReader()
         case Framing.CLOSE:
             return CloseReader()
-        case Framing.LENGTH | Framing.NONE:
+        case Framing.LENGTH | Framing.NONE | Framing.TUNNEL:
             return LengthReader(length)
 
 
@@ -141,6 +158,8 @@ class _Sink:
 
 
 _SINK = _Sink()
+_ASCII = bytes(range(128)) + b"x" * 128
+"""Puts a letter for every byte above ASCII."""
 
 
 def second_opinion(head: bytes) -> Refusal | None:
@@ -151,6 +170,12 @@ def second_opinion(head: bytes) -> Refusal | None:
         return None
     except httptools.HttpParserInvalidMethodError:
         return Refusal(501, "the method is not known")
+    except httptools.HttpParserInvalidURLError as error:  # llhttp takes only ASCII here
+        line, end, rest = head.partition(b"\r\n")
+        ascii_line = line.translate(_ASCII)
+        if ascii_line != line:
+            return second_opinion(ascii_line + end + rest)
+        return Refusal(400, f"the request head is malformed: {error}")
     except httptools.HttpParserError as error:
         return Refusal(400, f"the request head is malformed: {error}")
     return None

@@ -6,44 +6,58 @@ the others grow old and are closed before the server closes them.
 """
 
 import asyncio
-import socket
+import math
 import time
 from collections import deque
 from contextlib import ExitStack, suppress
+from typing import Protocol
 
 from proxy.control.settings import Backend
 from proxy.fiber import Slot
 from proxy.wire.body import open_spool
 from proxy.wire.connection import Connection, Receiver
+from proxy.wire.dial import Dialer
+from proxy.wire.secure import Say
 from rules.framing import ReplyHead
 from rules.message import Cause, Failure, Outcome, Reply, Request
 
 EVENT_STREAM = b"text/event-stream"
+_OLD = b" HTTP/1.0\r\n"
+
+
+class Hearer(Protocol):
+    """Who is told of interim replies (RFC 9110 15.2)."""
+
+    def interim(self, status: int, head: bytes) -> None:
+        """An interim reply; the reply itself is still to come."""
 
 
 class Exchange(Slot[Outcome]):
     """One request under way, and its reply up to `limit` bytes of body: the outcome that is waited for.
 
-    A longer body, or an event stream: the outcome is its start, `truncated`. If `hold`, the rest waits
-    on the socket until `pass_on` names who gets it; else it is read and dropped, so that the
-    connection stays of use. `connection` is None until the request is on its way.
+    With a `hearer`: it is told of interim replies; and of a longer body, or an event stream, the outcome
+    is the start, `truncated`, and the rest waits on the socket until `pass_on` names who gets it.
+    Without: the rest is read and dropped, so that the connection stays of use. `connection` is None
+    until the request is on its way.
     """
 
-    __slots__ = ("_head", "_hold", "_limit", "_pieces", "_size", "_started", "connection")
+    __slots__ = ("_head", "_hearer", "_limit", "_pieces", "_size", "_started", "connection")
 
-    def __init__(self, limit: int, *, hold: bool) -> None:
+    def __init__(self, limit: int, hearer: Hearer | None) -> None:
         Slot.__init__(self)
         self.connection: Connection | None = None
         self._head: ReplyHead | None = None
-        self._hold = hold
+        self._hearer = hearer
         self._limit = limit
         self._pieces: list[bytes] = []
         self._size = 0
         self._started = 0.0
 
     def start(self, connection: Connection, method: str, data: bytes, *, ended: bool) -> None:
-        """Send the request on this connection."""
+        """Send the request on this connection; after one of HTTP/1.0 it is of no more use (RFC 9112 9.3)."""
         self.connection = connection
+        if _OLD in data:
+            connection.retires_at = 0.0
         self._started = connection.start(self, method, data, ended=ended)
 
     def reply(self, head: ReplyHead, data: bytes, ended: bool) -> None:
@@ -56,6 +70,11 @@ class Exchange(Slot[Outcome]):
             self._limit = -1
         self.data(data, ended)
 
+    def interim(self, status: int, head: bytes) -> None:
+        """Part of Receiver."""
+        if self._hearer is not None:
+            self._hearer.interim(status, head)
+
     def data(self, data: bytes, ended: bool) -> None:
         """Part of Receiver."""
         if self.done:
@@ -67,7 +86,7 @@ class Exchange(Slot[Outcome]):
         if ended and self._size <= self._limit:
             self._resolve(self._head, b"".join(self._pieces), truncated=False)
         elif self._size > self._limit:
-            if self._hold and not ended:
+            if self._hearer is not None and not ended:
                 self.connection.flow(reading=False)
             self._resolve(self._head, b"".join(self._pieces), truncated=not ended)
             self._pieces = []
@@ -97,10 +116,13 @@ class Exchange(Slot[Outcome]):
 class Pool:
     """The pool of one backend."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, say: Say = lambda _: None) -> None:
+        """`say` gets what an operator should know. Raises TlsError if its certificates are not good."""
         self.first_byte_timeout_s = backend.first_byte_timeout_ms / 1000
         self.total_timeout_s = backend.total_timeout_ms / 1000
         self._backend = backend
+        self._dialer = Dialer(backend, say)
+        self._lifetime_s = backend.lifetime_seconds or math.inf
         self._loop = asyncio.get_running_loop()
         self.now = time.monotonic  # the time of uvloop stands still for a whole turn of the loop
         self._idle: list[Connection] = []
@@ -113,9 +135,11 @@ class Pool:
         busy = len(self._open) - len(self._idle)
         return f"<Pool {self._backend.url} busy={busy} idle={len(self._idle)} waiting={len(self._waiting)}>"
 
-    def ask(self, request: Request, head: bytes, limit: int, *, hold: bool = False) -> Exchange:
+    def ask(
+        self, request: Request, head: bytes, limit: int, hearer: Hearer | None = None
+    ) -> Exchange:
         """Send a whole request under `head`; the exchange, which resolves with its outcome."""
-        exchange = Exchange(limit, hold=hold)
+        exchange = Exchange(limit, hearer)
         connection = None if request.spool is not None else self.idle()
         if connection is not None:
             exchange.start(connection, request.method, head + request.body, ended=True)
@@ -208,32 +232,24 @@ class Pool:
 
     async def _connect(self) -> Connection | Failure:
         """Open a connection in a place that is taken already; after a failure the place is free."""
-        started = self.now()
-        made: Connection | None = None
+        connection = Connection(self)
+        failure: Failure | None = None
         try:
-            async with asyncio.timeout(self._backend.connect_timeout_ms / 1000):
-                _, made = await self._loop.create_connection(
-                    lambda: Connection(self), self._backend.host, self._backend.port
-                )
-        except TimeoutError:
-            return _not_sent(Cause.CONNECT_TIMEOUT, "connect timed out", self.now() - started)
-        except (socket.gaierror, UnicodeError) as error:
-            return _not_sent(Cause.NAME, str(error), self.now() - started)
-        except OSError as error:
-            return _not_sent(Cause.REFUSED, str(error), self.now() - started)
+            failure = await self._dialer.open(connection)
+            if failure is None:
+                connection.retires_at = self.now() + self._lifetime_s
+                self._open.add(connection)
         finally:
-            if made is None:
+            if connection not in self._open:
                 self._free_place()
-        if made.transport.is_closing():
-            self._free_place()
-            return _not_sent(Cause.REFUSED, "it was closed at once", self.now() - started)
-        self._open.add(made)
-        return made
+        return failure or connection
 
     def give_back(self, connection: Connection) -> None:
         """Part of Keeper: the longest waiting gets it, else it is idle."""
         connection.idle_since = self.now()
-        if not self._wake(connection):
+        if connection.idle_since > connection.retires_at:
+            connection.transport.close()
+        elif not self._wake(connection):
             self._idle.append(connection)
 
     def forget(self, connection: Connection) -> None:
@@ -264,7 +280,7 @@ class Pool:
         for connection in list(self._open):
             if connection.is_busy and connection.deadline < now:
                 connection.expire()
-        for connection in [idle for idle in self._idle if idle.idle_since < oldest]:
+        for connection in [c for c in self._idle if c.idle_since < oldest or c.retires_at < now]:
             self._idle.remove(connection)
             connection.transport.close()
 
@@ -283,6 +299,7 @@ class Pool:
         """Abort every connection."""
         for work in self._asking:
             work.cancel()
+        self._dialer.close()
         for connection in list(self._open):
             connection.transport.abort()
 

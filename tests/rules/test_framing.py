@@ -28,6 +28,7 @@ from rules.framing import (
 from rules.message import Framing
 
 NONE, LENGTH, CHUNKED, CLOSE = Framing.NONE, Framing.LENGTH, Framing.CHUNKED, Framing.CLOSE
+TUNNEL = Framing.TUNNEL
 
 
 def request(*lines: str, first: str = "POST /a HTTP/1.1") -> bytes:
@@ -82,6 +83,12 @@ ACCEPTED: dict[str, tuple[bytes, Framing, int]] = {
         LENGTH,
         3,
     ),
+    "CONNECT": (request("Host: Shop:443", first="CONNECT shop:443 HTTP/1.1"), NONE, 0),
+    "CONNECT to an IPv6 address": (
+        request("Host: [::1]:1", first="CONNECT [::1]:1 HTTP/1.1"),
+        NONE,
+        0,
+    ),
     "a method of its own": (with_host(first="BREW /pot HTTP/1.1"), NONE, 0),
 }
 
@@ -111,8 +118,14 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "an absolute target of another scheme": (with_host(first="GET https://shop/ HTTP/1.1"), 400),
     "an absolute target without a host": (request("Host:", first="GET http:///a HTTP/1.1"), 400),
     "a user in an absolute target": (with_host(first="GET http://me@shop/ HTTP/1.1"), 400),
-    "CONNECT": (with_host(first="CONNECT shop:443 HTTP/1.1"), 501),
-    "CONNECT to a path": (with_host(first="CONNECT /a HTTP/1.1"), 501),
+    "CONNECT of another host": (with_host(first="CONNECT shop:443 HTTP/1.1"), 400),
+    "CONNECT to a path": (with_host(first="CONNECT /a HTTP/1.1"), 400),
+    "CONNECT without a port": (with_host(first="CONNECT shop HTTP/1.1"), 400),
+    "CONNECT without a host": (request(first="CONNECT shop:443 HTTP/1.0"), 400),
+    "CONNECT with a body": (
+        request("Host: shop:443", "Content-Length: 5", first="CONNECT shop:443 HTTP/1.1"),
+        400,
+    ),
     "no host": (request(), 400),
     "two hosts": (with_host("Host: shop"), 400),
     "a host of two words": (request("Host: shop pay"), 400),
@@ -211,8 +224,22 @@ replies("100", reply(first="HTTP/1.1 100 Continue"), 100, NONE, 0, True)
 replies(
     "103 with fields", reply("Link: </a>", first="HTTP/1.1 103 Early Hints"), 103, NONE, 0, True
 )
-replies("101", reply("Upgrade: h2c", first="HTTP/1.1 101 Switching"), 101, NONE, 0, True,
-        reply(first="HTTP/1.1 101 Switching"))  # fmt: skip
+SWITCHED = reply("Connection: Upgrade", "Upgrade: a/1, b", first="HTTP/1.1 101 Switching")
+replies("101", SWITCHED, 101, TUNNEL, 0, True)
+replies("101 in its own way", reply("Upgrade: a/1", "Keep-Alive: 5", "connection: UPGRADE, keep-alive",
+        "upgrade:b", first="HTTP/1.1 101 Switching"), 101, TUNNEL, 0, True, SWITCHED)  # fmt: skip
+replies("101 with a length", reply("Upgrade: a/1, b", "Content-Length: 5",
+        first="HTTP/1.1 101 Switching"), 101, TUNNEL, 0, False, SWITCHED)  # fmt: skip
+replies("101 to no protocol", reply(first="HTTP/1.1 101 Switching"))
+replies("101 to CONNECT", SWITCHED, method="CONNECT")
+replies("CONNECT", reply(), 200, TUNNEL, 0, True, method="CONNECT")
+replies("CONNECT, 299 with a body", reply("Content-Length: 5", "X: 1", first="HTTP/1.0 299 Go"),
+        299, TUNNEL, 0, False, reply("X: 1", first="HTTP/1.1 299 Go"), method="CONNECT")  # fmt: skip
+replies("CONNECT, chunked", reply("Transfer-Encoding: chunked"), 200, TUNNEL, 0, False, reply(),
+        method="CONNECT")  # fmt: skip
+replies("CONNECT refused", reply("Content-Length: 5", first="HTTP/1.1 403 No"), 403, LENGTH, 5, True,
+        method="CONNECT")  # fmt: skip
+replies("CONNECT, 100", reply(first="HTTP/1.1 100 Continue"), 100, NONE, 0, True, method="CONNECT")
 replies("no reason", reply("Content-Length: 5", first="HTTP/1.1 200"), 200, LENGTH, 5, True)
 replies("an empty reason", reply("Content-Length: 5", first="HTTP/1.1 200 "), 200, LENGTH, 5, True)
 replies(
@@ -335,6 +362,51 @@ def test_only_http_1_1_expects_to_be_told_to_continue() -> None:
     )
 
 
+UPGRADE = ("Connection: keep-alive, Upgrade", "Upgrade: websocket")
+ASKED = b"Connection: Upgrade\r\nUpgrade: websocket"
+
+
+@pytest.mark.parametrize(
+    ("lines", "first", "asks"),
+    [
+        (UPGRADE, "GET /a HTTP/1.1", ASKED),
+        (UPGRADE, "POST /a HTTP/1.1", ASKED),
+        ((*UPGRADE, "Content-Length: 0"), "POST /a HTTP/1.1", ASKED),
+        ((*UPGRADE, "upgrade:b/2"), "GET /a HTTP/1.1", ASKED + b", b/2"),
+        ((*UPGRADE, "Content-Length: 5"), "POST /a HTTP/1.1", b""),
+        ((*UPGRADE, "Transfer-Encoding: chunked"), "POST /a HTTP/1.1", b""),
+        ((*UPGRADE, "Upgrade: h2c"), "GET /a HTTP/1.1", b""),
+        (UPGRADE, "GET /a HTTP/1.0", b""),
+        (UPGRADE[:1], "GET /a HTTP/1.1", b""),
+        (UPGRADE[1:], "GET /a HTTP/1.1", b""),
+    ],
+)
+def test_an_upgrade_is_asked_of_the_primary_and_of_nobody_else(
+    lines: tuple[str, ...], first: str, asks: bytes
+) -> None:
+    found = parsed(with_host(*lines, first=first))
+    assert (found.asks, found.tunnel) == (asks, bool(asks))
+    assert b"pgrade" not in found.head
+    assert found.keep_alive is first.endswith("1")
+
+
+def test_an_expectation_is_asked_of_the_primary_and_of_nobody_else() -> None:
+    found = parsed(with_host("Expect: 100-Continue", "Content-Length: 5"))
+    assert (found.asks, found.tunnel) == (b"Expect: 100-continue", False)
+    assert b"Expect" not in found.head
+    both = parsed(with_host("Expect: 100-continue", *UPGRADE))
+    assert both.asks == b"Expect: 100-continue\r\n" + ASKED
+    assert parsed(with_host("Expect: 100-continue", first="POST / HTTP/1.0")).asks == b""
+    assert (parsed(with_host()).asks, parsed(with_host()).tunnel) == (b"", False)
+
+
+def test_after_connect_comes_no_request() -> None:
+    head = request("Host: shop:443", "X: 1", first="CONNECT shop:443 HTTP/1.1")
+    found = parsed(head)
+    assert (found.head, found.target, found.tunnel) == (head, "shop:443", True)
+    assert (found.keep_alive, found.mutating) == (False, False)
+
+
 def test_http_1_0_goes_on_as_http_1_1_if_it_names_its_host() -> None:
     with_a_host = parsed(with_host("X: 1", first="GET /a HTTP/1.0"))
     assert with_a_host.head == with_host("X: 1", first="GET /a HTTP/1.1")
@@ -406,6 +478,9 @@ def test_a_line_is_added_at_the_end_and_fields_are_taken_out_by_name() -> None:
         (b"1A\r\n", 26),
         (b"5;name=value\r\n", 5),
         (b'5;name="a b"\r\n', 5),
+        (b'5;a;b=c;d="e;\\"f\xe9"\r\n', 5),
+        (b"5; a = b\r\n", 5),
+        (b"5;" + b"a" * 1000 + b"\r\n", 5),
         (b"fffffffffffffff\r\n", 16**15 - 1),
         (b"ffffffffffffffff\r\n", None),
         (b"\r\n", None),
@@ -422,6 +497,15 @@ def test_a_line_is_added_at_the_end_and_fields_are_taken_out_by_name() -> None:
         (b"5;a\rb\r\n", None),
         (b"5;a\nb\r\n", None),
         (b"5;\0\r\n", None),
+        (b"5;\r\n", None),
+        (b"5;a;\r\n", None),
+        (b"5;a=\r\n", None),
+        (b"5;=b\r\n", None),
+        (b"5;a b\r\n", None),
+        (b"5;(a)\r\n", None),
+        (b"5;\xe9\r\n", None),
+        (b'5;a="b\r\n', None),
+        (b'5;a="b"c\r\n', None),
         (b"5;" + b"a" * 1001 + b"\r\n", None),
         (b"5\r\n5\r\n", None),
     ],

@@ -13,9 +13,9 @@ def test_each_side_has_the_other() -> None:
 def test_words_are_those_of_the_contract() -> None:
     assert list(Side) == ["legacy", "new"]
     assert list(Role) == ["primary", "secondary"]
-    assert list(Framing) == ["none", "length", "chunked", "close"]
+    assert list(Framing) == ["none", "length", "chunked", "close", "tunnel"]
     assert list(Cause) == [
-        "refused", "name", "connect_timeout", "pool_full", "timeout", "reset", "broken_reply",
+        "refused", "name", "connect_timeout", "tls", "pool_full", "timeout", "reset", "broken_reply",
     ]  # fmt: skip
 
 

@@ -66,6 +66,7 @@ def test_nothing_in_a_detail_gets_out_of_the_document() -> None:
     [
         (Cause.REFUSED, 502),
         (Cause.NAME, 502),
+        (Cause.TLS, 502),
         (Cause.RESET, 502),
         (Cause.BROKEN_REPLY, 502),
         (Cause.POOL_FULL, 503),
@@ -79,3 +80,26 @@ def test_each_cause_has_its_status(cause: Cause, status: int) -> None:
 
 def test_no_cause_is_without_a_status() -> None:
     assert all(500 <= status_of(Failure(cause=cause, sent=True)) < 600 for cause in Cause)
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def asked(method: str = "PUT", trace: str = "") -> bytes:
+    line = f"traceparent: {trace}\r\n" if trace else ""
+    return f"{method} / HTTP/1.1\r\nHost: a\r\n{line}\r\n".encode()
+
+
+def test_a_problem_names_the_trace_of_the_request() -> None:
+    head = asked(trace=f"00-{TRACE}-b7ad6b7169203331-01")
+    assert json.loads(parts(problem(502, "down", head=head))[2])["trace_id"] == TRACE
+
+
+@pytest.mark.parametrize("head", [b"", asked(), asked(trace="broken")])
+def test_a_problem_without_a_trace_does_not_name_one(head: bytes) -> None:
+    assert "trace_id" not in json.loads(parts(problem(502, "down", head=head))[2])
+
+
+def test_the_problem_of_a_head_request_has_the_fields_but_no_body() -> None:
+    asked_by_get = problem(502, "down", head=asked("GET"), close=True)
+    assert problem(502, "down", head=asked("HEAD"), close=True) == parts(asked_by_get)[0]

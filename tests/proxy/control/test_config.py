@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.control.address import Address
 from proxy.control.config import Config, ConfigError, effective, load, parse
 from proxy.control.keys import Origin, keys, plain, toml
 from proxy.control.settings import Backend, Category, Confirm, Listen, Settings
@@ -61,8 +62,7 @@ def test_two_urls_are_enough() -> None:
     assert config.stage is Stage.LEGACY_ONLY
     assert config.listen == Listen()
     assert config.journal.confirm is Confirm.BEFORE_REPLY
-    assert config.backends[Side.NEW].host == "new"
-    assert config.backends[Side.NEW].port == 8002
+    assert config.backends[Side.NEW].address == Address(host="new", port=8002)
     assert config.warnings == ()
 
 
@@ -105,7 +105,7 @@ def test_the_environment_alone_is_enough() -> None:
         "TWINWRITE_BACKENDS_LEGACY_URL": "http://a:1",
         "TWINWRITE_BACKENDS_NEW_URL": "http://b:1",
     }
-    assert parse("", "f", environment).backends[Side.LEGACY].host == "a"
+    assert parse("", "f", environment).backends[Side.LEGACY].address.host == "a"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import fields
 
 import pytest
 
+from proxy.control.address import Address
 from proxy.control.keys import NESTED, Key, Shape, keys
 from proxy.control.settings import (
     CATEGORIES,
@@ -22,11 +23,12 @@ from proxy.control.settings import (
     Route,
     Settings,
 )
+from proxy.control.tls import BackendTls, ListenTls
 from rules.breaker import Limits
 from rules.compare import Checksum
 
 TABLES = (
-    Settings, Listen, Admin, Backend, Journal, Delivery, Breaker,
+    Settings, Listen, ListenTls, Admin, Backend, BackendTls, Journal, Delivery, Breaker,
     Compare, Ledger, Redact, Category, Route, Harvest,
 )  # fmt: skip
 KEYS = [
@@ -87,37 +89,18 @@ def test_a_critical_route_is_compared_by_sha256() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("url", "host", "port"),
-    [
-        ("http://legacy:80", "legacy", 80),
-        ("http://10.0.0.7:8080", "10.0.0.7", 8080),
-        ("http://a-b.example.org:65535", "a-b.example.org", 65535),
-        ("http://[::1]:8001", "::1", 8001),
-    ],
-)
-def test_a_url_has_a_host_and_a_port(url: str, host: str, port: int) -> None:
-    assert the(Backend, "url").value(url) == url
-    backend = Backend(url=url)
-    assert (backend.host, backend.port) == (host, port)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "", "legacy:80", "https://legacy:443", "http://legacy", "http://legacy:0",
-        "http://legacy:65536", "http://legacy:80/", "http://legacy:80/v2", "http://legacy:80?x",
-        "http://ann:pw@legacy:80", "http://:80", "http://le gacy:80", "http://[::1:80",
-        "HTTP://legacy:80", "http://legacy:80\n", "http://legacy:٨٠",
-    ],
-)  # fmt: skip
-def test_another_url_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="must be http://host:port, without user, path or query"):
-        the(Backend, "url").value(url)
+def test_a_backend_is_where_its_url_says() -> None:
+    assert Backend(url="https://new").address == Address(host="new", port=443, is_secure=True)
+    assert Backend(url="new").address == Address()
 
 
 GOOD = [
     (Listen, "host", ["0.0.0.0", "::1", "localhost", "fe80::1%eth0"]),
+    (Listen, "unix", ["", "/run/twinwrite.sock"]),
+    (Listen, "unix_mode", ["0660", "0777", "0600"]),
+    (Backend, "url", ["http://a", "https://a:8443", "unix:/run/a.sock"]),
+    (BackendTls, "server_name", ["", "shop.example.org", "10.0.0.7", "::1"]),
+    (ListenTls, "key_file", ["", "/etc/tls/tls.key", "tls key.pem"]),
     (Compare, "headers", ["ETag", "x-total"]),
     (Compare, "ignore", ["", "/a", "/a/*/b", "/**/etag"]),
     (Redact, "fields", ["a b", "kennwört"]),
@@ -131,6 +114,11 @@ GOOD = [
 ]
 BAD = [
     (Listen, "host", ["", "a b", "http://x"]),
+    (Listen, "unix", ["twinwrite.sock", "/a\0", "/" + "x" * 107]),
+    (Listen, "unix_mode", ["", "660", "0999", "00660"]),
+    (Backend, "url", ["", "ftp://a", "https://a/", "unix:a"]),
+    (BackendTls, "server_name", ["a b", "https://a", "*.a", ".a"]),
+    (ListenTls, "key_file", ["a\0"]),
     (Journal, "directory", ["", "a\nb"]),
     (Compare, "headers", ["", "a b", "a:b"]),
     (Compare, "ignore", ["$.a", "a.b", "/a*"]),

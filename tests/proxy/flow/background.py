@@ -11,12 +11,13 @@ from pathlib import Path
 from proxy.control.config import Config, parse
 from proxy.control.log import Log
 from proxy.control.tally import Tally
+from proxy.fiber import Fibers
 from proxy.flow.delivery import Delivery, Rooms
 from proxy.flow.evidence import Evidence
+from proxy.flow.exit import Exit
 from proxy.flow.guard import Guard
 from proxy.flow.identities import Identities
 from proxy.flow.secondary import Secondary
-from proxy.fiber import Fibers
 from proxy.store.intent import Intent
 from proxy.store.journal import Journal
 from proxy.store.ledger import Ledger
@@ -129,11 +130,12 @@ async def background(
     journal = await Journal.open(config.journal, tally, clock or Clock())
     ledger = await Ledger.open(journal.directory, config.ledger.samples_max, clock or Clock())
     pools = {side: Pool(config.backends[side]) for side in Side}
+    exits = {side: Exit(side, config.backends[side], HOP, {}, Log(stream)) for side in Side}
     identities, fibers = Identities(journal, tally), Fibers(Log(stream))
     rooms = Rooms(
         journal=journal, identities=identities, guard=Guard(config.breaker_limits, loop.time),
         evidence=Evidence(ledger, Redaction(key=b"key"), tally), tally=tally, fibers=fibers,
-        secondary=Secondary(pools, identities, tally, HOP),
+        secondary=Secondary(pools, identities, tally, exits),
     )  # fmt: skip
     routes = {route.name: route for route in config.policy.routes}
 

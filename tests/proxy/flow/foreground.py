@@ -76,6 +76,9 @@ class Client:
             got.body = await self._reader.readexactly(int(got.headers.get("content-length", "0")))
         return got
 
+    async def exactly(self, count: int) -> bytes:
+        return await self._reader.readexactly(count)
+
     async def ended(self) -> bytes:
         """What comes until the sidecar closes."""
         return await self._reader.read()

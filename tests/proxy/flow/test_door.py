@@ -1,13 +1,18 @@
 """The door: who is let in, as what, and who is refused before anything is sent anywhere."""
 
 import asyncio
+import json
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.proxy.flow.foreground import sidecar
-from tests.proxy.flow.scripted import Gate
-from tests.proxy.samples import until
+from tests.proxy.flow.foreground import Got, sidecar
+from tests.proxy.flow.scripted import Answer, Fault, Gate, Seen
+from tests.proxy.samples import disk_broken, until
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+TRACED = f"traceparent: 00-{TRACE}-b7ad6b7169203331-01\r\n"
 
 ORDER = """
 [[routes]]
@@ -160,3 +165,154 @@ category = "critical"
         assert (await s.ask("PUT", "/other", b"x")).status == 200
         assert s.new.targets() == ["/critical"]
         assert s.legacy.targets() == ["/critical", "/other"]
+
+
+def begun(seen: Seen) -> str:
+    """The id of a trace that the sidecar began."""
+    found = re.fullmatch(r"00-([0-9a-f]{32})-[0-9a-f]{16}-00", seen.headers["traceparent"])
+    assert found is not None
+    return found[1]
+
+
+def told(got: Got) -> object:
+    """The trace that a problem document names."""
+    return json.loads(got.body).get("trace_id")
+
+
+async def test_a_trace_is_passed_to_both_sides_as_it_came(tmp_path: Path) -> None:
+    async with sidecar(tmp_path) as s:
+        await s.ask("PUT", "/a", b"x", TRACED + "tracestate: a=1\r\n")
+        await s.done()
+        for side in (s.legacy, s.new):
+            assert side.seen[0].headers["traceparent"] == TRACED[13:-2]
+            assert side.seen[0].headers["tracestate"] == "a=1"
+
+
+async def test_a_trace_is_begun_once_for_both_sides_and_anew_for_each_request(
+    tmp_path: Path,
+) -> None:
+    async with sidecar(tmp_path) as s, s.client() as client:
+        for number in range(3):
+            client.ask("PUT", f"/{number}", b"x", "tracestate: a=1\r\n")
+            await client.reply()
+        await s.done(3)
+        client.ask("GET", "/read")
+        await client.reply()
+        traces = [begun(each) for each in s.legacy.seen]
+        assert len(set(traces)) == 4
+        assert sorted(map(begun, s.new.seen)) == sorted(traces[:3])
+        assert all("tracestate" not in each.headers for each in (*s.legacy.seen, *s.new.seen))
+
+
+async def test_a_trace_may_be_left_to_others(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, LISTEN_TRACE="pass") as s:
+        await s.ask("PUT", "/a", b"x", "tracestate: a=1\r\n")
+        await s.done()
+        assert "traceparent" not in s.legacy.seen[0].headers
+        assert s.new.seen[0].headers["tracestate"] == "a=1"
+
+
+@pytest.mark.parametrize(("minor", "via"), [(0, "1.0 twinwrite"), (1, "1.1 twinwrite")])
+async def test_via_tells_how_the_sidecar_was_asked(tmp_path: Path, minor: int, via: str) -> None:
+    async with sidecar(tmp_path) as s, s.client() as client:
+        client.send(b"GET /a HTTP/1.%d\r\nHost: a\r\n\r\n" % minor)
+        await client.reply()
+        assert s.legacy.seen[0].headers["via"] == via
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("preserve", {"x-forwarded-for": "1.2.3.4", "x-real-ip": "1.2.3.4"}),
+        (
+            "append",
+            {
+                "x-forwarded-for": "1.2.3.4, 127.0.0.1", "x-forwarded-proto": "http",
+                "x-forwarded-host": "shop", "x-real-ip": "1.2.3.4",
+            },
+        ),
+        (
+            "replace",
+            {
+                "x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "http",
+                "x-forwarded-host": "shop",
+            },
+        ),
+    ],
+)  # fmt: skip
+async def test_both_sides_are_told_of_the_client_by_the_policy(
+    tmp_path: Path, policy: str, expected: dict[str, str]
+) -> None:
+    fields = "X-Forwarded-For: 1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\n"
+    async with sidecar(tmp_path, LISTEN_FORWARDED=policy) as s, s.client() as client:
+        for _ in range(2):
+            client.ask("PUT", "/a", b"x", fields)
+            await client.reply()
+        await s.done(2)
+        for each in (*s.legacy.seen, *s.new.seen):
+            names = [name for name in each.headers if name.startswith("x-")]
+            assert {name: each.headers[name] for name in names} == expected
+
+
+async def test_a_problem_names_the_clients_trace_or_the_one_that_was_begun(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, BACKENDS_LEGACY_FIRST_BYTE_TIMEOUT_MS="100") as s:
+        for method in ("GET", "PUT"):
+            s.legacy.always = Fault.RESET
+            assert told(await s.ask(method, "/a", b"x", TRACED)) == TRACE
+            got = await s.ask(method, "/a", b"x")
+            assert (got.status, told(got)) == (502, begun(s.legacy.seen[-1]))
+            s.legacy.always = Fault.HANG
+            got = await s.ask(method, "/a", b"x")
+            assert (got.status, told(got)) == (504, begun(s.legacy.seen[-1]))
+            assert json.loads(got.body)["reason"] == "timeout"
+
+
+async def test_what_the_door_refuses_has_a_trace_too(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, LISTEN_BODY_BYTES_MAX="3") as s:
+        got = await s.ask("PUT", "/a", b"body", TRACED)
+        assert (got.status, told(got)) == (413, TRACE)
+        got = await s.ask("PUT", "/a", b"body")
+        assert re.fullmatch("[0-9a-f]{32}", str(told(got)))
+
+
+async def test_what_was_no_request_has_no_trace_not_even_that_of_the_one_before(
+    tmp_path: Path,
+) -> None:
+    async with sidecar(tmp_path) as s, s.client() as client:
+        client.ask("GET", "/a", fields=TRACED)
+        assert (await client.reply()).status == 200
+        client.send(b"GET /a HTTP/1.1\r\nHost: a\r\nbroken\r\n\r\n")
+        got = await client.reply()
+        assert (got.status, told(got)) == (400, None)
+
+
+async def test_a_write_that_cannot_be_journaled_is_logged_with_its_trace(tmp_path: Path) -> None:
+    async with sidecar(tmp_path) as s:
+        await disk_broken(s.app.journal)
+        got = await s.ask("PUT", "/a", b"x", TRACED)
+        await disk_broken(s.app.journal, broken=False)
+        assert (got.status, told(got)) == (503, TRACE)
+        lines = [json.loads(line) for line in s.log.getvalue().splitlines()]
+        failed = [line for line in lines if line["event"] == "journal_failed"]
+        assert [line["trace_id"] for line in failed] == [TRACE]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_a_sidecar_that_is_its_own_backend_answers_508_and_sends_nothing_on(
+    tmp_path: Path, method: str
+) -> None:
+    async with sidecar(tmp_path) as s:
+        inner = []
+
+        async def back_to_the_sidecar(seen: Seen) -> Answer:
+            fields = [f"{name}: {value}\r\n" for name, value in seen.headers.items()]
+            kept = "".join(f for f in fields if not f.startswith(("host", "content-length")))
+            got = await s.ask(seen.method, seen.target, seen.body, kept)
+            inner.append(got)
+            return Answer(status=got.status, body=got.body)
+
+        s.legacy.always = back_to_the_sidecar
+        assert (await s.ask(method, "/a", b"x", TRACED)).status == 508
+        assert (len(s.legacy.seen), len(inner), told(inner[0])) == (1, 1, TRACE)
+        await s.idle()
+        assert s.new.seen == []

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import pytest
 
 from proxy.control.log import Log
-from proxy.flow.relay import Relay
 from proxy.fiber import Fibers
+from proxy.flow.relay import Last, Relay
 from proxy.wire.connection import Connection
-from proxy.wire.downstream import Downstream, Sink
+from proxy.wire.downstream import Downstream
 from proxy.wire.pool import Pool
+from proxy.wire.sink import Sink
 from rules.framing import RequestHead, with_line
 from tests.proxy.wire.raw import (
     OK,
@@ -66,7 +67,10 @@ async def line(listen: dict[str, int] | None = None, **settings: int) -> AsyncIt
         fibers = Fibers(Log(io.StringIO()))
 
         def door(client: Downstream, head: RequestHead) -> Sink:
-            return Relay(client, pool, head, with_line(head.head, HOP), fibers)
+            sent = with_line(head.head, HOP)
+            return Relay(
+                client, pool, head, with_line(sent, head.asks) if head.asks else sent, fibers
+            )
 
         async with listening(door, **(listen or {})) as front:
             yield Line(front, pool, server, fibers)
@@ -149,19 +153,89 @@ async def test_pipelined_requests_come_back_in_order() -> None:
             assert (await client.answer())[1] == b"%02d" % number
 
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+WAITING = POST.replace(b"Host", b"Expect: 100-continue\r\nHost")
+
+
 @on_uvloop
-async def test_interim_replies_stay_between_us_and_the_backend() -> None:
+async def test_interim_replies_reach_the_client_one_by_one() -> None:
     async with line() as test:
-        client = await test.connect()
-        await client.send(POST.replace(b"Host", b"Expect: 100-continue\r\nHost"))
-        assert await client.until() == b"HTTP/1.1 100 Continue\r\n\r\n"
-        backend = await test.server.accept()
-        assert b"Expect" not in await backend.until()
-        await backend.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n")
+        client, backend = await test.both()
+        for interim in (CONTINUE, HINTS, HINTS.replace(b"103 Early Hints", b"102 Processing")):
+            await backend.send(interim)
+            assert await client.until() == interim
+        await backend.send(HINTS + OK)
+        assert await client.exactly(len(HINTS + OK)) == HINTS + OK
+
+
+@on_uvloop
+async def test_an_old_client_gets_no_interim_reply() -> None:
+    async with line() as test:
+        client, backend = await test.both(b"GET /a HTTP/1.0\r\nHost: shop\r\n\r\n")
+        await backend.send(HINTS + OK)
+        assert await client.rest() == OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+
+@on_uvloop
+async def test_interim_replies_without_end_are_502() -> None:
+    async with line() as test:
+        client, backend = await test.both()
+        await backend.send(HINTS * 101)
+        assert await client.exactly(len(HINTS) * 100) == HINTS * 100
+        status, document = await problem(client)
+        assert (status, document["reason"]) == (502, "broken_reply")
+        await backend.gone()
+
+
+# who waits to be told to continue
+
+
+@on_uvloop
+async def test_the_backend_tells_a_client_to_continue_and_nobody_else_does() -> None:
+    async with line() as test:
+        client, backend = await test.both(WAITING)
+        await backend.send(CONTINUE)
+        assert await client.until() == CONTINUE
         await client.send(b"hello")
-        await backend.exactly(5)
+        assert await backend.exactly(5) == b"hello"
         await backend.send(OK)
         assert await client.exactly(len(OK)) == OK
+
+
+@on_uvloop
+async def test_a_client_need_not_wait_for_a_backend_that_says_nothing() -> None:
+    async with line() as test:
+        client, backend = await test.both(WAITING)
+        await client.send(b"hello")
+        assert await backend.exactly(5) == b"hello"
+        await backend.send(OK)
+        assert await client.exactly(len(OK)) == OK
+
+
+@on_uvloop
+async def test_a_backend_that_wants_no_body_answers_and_the_connections_end() -> None:
+    reply = OK.replace(b"200 OK", b"417 No")
+    async with line() as test:
+        client, backend = await test.both(WAITING)
+        await backend.send(reply)
+        head = await client.until()
+        assert head.startswith(b"HTTP/1.1 417 No\r\n")
+        assert head.endswith(b"\r\nConnection: close\r\n\r\n")
+        assert await client.rest() == b"ok"  # a body that comes now could be taken for a request
+        await client.send(b"hello")
+        assert await backend.rest() == b""
+
+
+@on_uvloop
+async def test_a_client_that_never_sends_what_it_was_told_to_send_is_408() -> None:
+    async with line({"body_timeout_ms": 20}) as test:
+        client, backend = await test.both(WAITING)
+        await backend.send(CONTINUE)
+        assert await client.until() == CONTINUE
+        status, _ = await sweeping(test.front.clients.sweep, problem(client))
+        assert status == 408
+        await backend.gone()
 
 
 @on_uvloop
@@ -196,6 +270,38 @@ async def test_a_new_client_and_an_old_backend_understand_each_other() -> None:
         await backend.send(b"c")
         backend.finish()
         assert await client.rest() == b"HTTP/1.1 200 OK\r\nX: 1\r\nConnection: close\r\n\r\nabc"
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@on_uvloop
+async def test_nothing_follows_a_request_that_went_out_as_http_1_0(pieces: int) -> None:
+    """Its server closes, and need not say so (RFC 9112 9.3); the one that waits gets another connection."""
+    async with serving() as server, pooling(server, connections_max=1) as pool:
+        fibers = Fibers(Log(io.StringIO()))
+
+        def door(client: Downstream, head: RequestHead) -> Sink:
+            relay = Relay(client, pool, head, head.head, fibers)
+            if not head.minor and not head.host:
+                relay.receiver = Last(client, None, begun=False)
+            return relay
+
+        async with listening(door) as front:
+            old, new = await front.connect(), await front.connect()
+            await old.send(b"GET /a HTTP/1.0\r\n\r\n")
+            backend = await server.accept()
+            assert await backend.until() == b"GET /a HTTP/1.0\r\n\r\n"
+            await new.send(GET)
+            await until(lambda: len(pool._waiting) == 1)
+            for piece in [OK] if pieces == 1 else [OK[:-1], OK[-1:]]:
+                await backend.send(piece)
+                await asyncio.sleep(0)
+            assert (await old.rest()).endswith(b"ok")
+            assert await backend.rest() == b""
+            again = await server.accept()
+            await again.until()
+            await again.send(OK)
+            assert await new.exactly(len(OK)) == OK
+        await fibers.cancel()
 
 
 @on_uvloop
@@ -243,6 +349,7 @@ async def test_a_backend_that_is_not_there_is_502() -> None:
         (b"HTTP/1.1 200", "reset"),
         (b"nonsense\r\n", "broken_reply"),
         (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "broken_reply"),
+        (b"HTTP/1.1 101 Switching\r\n\r\n", "broken_reply"),
     ],
 )
 @on_uvloop
@@ -304,6 +411,64 @@ async def test_a_stream_may_last_longer_than_any_reply_may_take() -> None:
             test.front.clients.sweep()
             await backend.send(b"data: %d\n\n" % number)
             assert await client.until(b"\n\n") == b"data: %d\n\n" % number
+
+
+@on_uvloop
+async def test_each_event_reaches_the_client_before_the_next_is_sent() -> None:
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    async with line() as test:
+        client, backend = await test.both()
+        await backend.send(head)
+        assert await client.until() == head
+        for number in range(20):
+            event = b"9\r\ndata: %d\n\n\r\n" % (number % 10)
+            await backend.send(event)
+            assert await client.exactly(len(event)) == event
+        await backend.send(b"0\r\n\r\n")
+        assert await client.exactly(5) == b"0\r\n\r\n"
+
+
+@on_uvloop
+async def test_a_short_early_reply_does_not_put_the_connection_out_of_step() -> None:
+    async with line() as test:
+        client, backend = await test.both(POST + b"he")
+        await backend.send(OK)
+        assert (await client.answer())[1] == b"ok"
+        await client.send(b"llo" + GET)
+        assert await client.rest() == b""
+        assert await backend.rest() in (b"", b"he")
+        again = await test.connect()
+        await again.send(GET)
+        fresh = await test.server.accept()
+        await fresh.until()
+        await fresh.send(OK)
+        assert await again.exactly(len(OK)) == OK
+
+
+@on_uvloop
+async def test_an_early_reply_may_go_on_while_the_body_comes() -> None:
+    async with line() as test:
+        client, backend = await test.both(POST + b"he")
+        await backend.send(OK[:-1])
+        closing = OK[:-2].replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        assert await client.until() == closing
+        await client.send(b"llo")
+        assert await backend.exactly(5) == b"hello"
+        await backend.send(b"k")
+        assert await client.rest() == b"ok"
+        await test.quiet()
+        assert test.pool.idle() is not None  # the body came whole: the backend is in step
+
+
+@on_uvloop
+async def test_an_early_reply_without_a_length_reaches_a_client_that_is_still_sending() -> None:
+    async with line() as test:
+        client, backend = await test.both(POST + b"he")
+        await backend.send(b"HTTP/1.1 413 No\r\n\r\nno")
+        backend.finish()
+        assert await client.rest() == b"HTTP/1.1 413 No\r\nConnection: close\r\n\r\nno"
 
 
 @on_uvloop

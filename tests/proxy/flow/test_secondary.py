@@ -271,7 +271,9 @@ async def test_large_replies_are_compared_field_by_field_too(tmp_path: Path) -> 
 
 async def test_beyond_the_limit_large_replies_are_not_compared(tmp_path: Path) -> None:
     async with trying(tmp_path) as (b, _, new):
-        secondary = Secondary(b.pools, b.rooms.identities, b.tally, HOP, pending_max=0)
+        secondary = Secondary(
+            b.pools, b.rooms.identities, b.tally, b.rooms.secondary._exits, pending_max=0
+        )
         new.always = Answer(200, numbered(APART_BYTES_MIN, 2), ())
         job = a_job(b, a_request(), a_reply(200, numbered(APART_BYTES_MIN, 1)))
         found = await secondary.send(job, Prepared(job.request, {}))

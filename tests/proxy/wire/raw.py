@@ -14,8 +14,10 @@ from typing import Any, ParamSpec, TypeVar
 import uvloop
 
 from proxy.control.settings import Backend, Listen
-from proxy.wire.downstream import Clients, Door, Downstream, Sink
+from proxy.wire.clients import Clients
+from proxy.wire.downstream import Door, Downstream
 from proxy.wire.pool import Pool
+from proxy.wire.sink import Sink
 from rules.framing import Refusal, ReplyHead, RequestHead
 from rules.message import Failure, Framing, Request
 
@@ -118,7 +120,7 @@ class Server:
         self.accepted.put_nowait(peer)
 
     def settings(self, **more: int) -> Backend:
-        return Backend(url=f"http://127.0.0.1:{self.port}", **more)
+        return Backend(url=f"http://127.0.0.1:{self.port}", **more)  # type: ignore[arg-type]
 
 
 @asynccontextmanager

@@ -3,13 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from io import BytesIO
 from math import inf
 
 import pytest
 
-from proxy.wire.connection import FILE_PIECE_BYTES, REPLY_HEAD_BYTES_MAX, Connection
+from proxy.wire.connection import (
+    FILE_PIECE_BYTES,
+    INTERIM_REPLIES_MAX,
+    REPLY_HEAD_BYTES_MAX,
+    Connection,
+)
 from proxy.wire.pool import Pool
+from rules.framing import ReplyHead
 from rules.message import Cause, Framing
 from tests.proxy.wire.raw import (
     OK,
@@ -143,13 +150,145 @@ async def test_a_reply_without_a_length_ends_when_the_server_closes(version: byt
         assert pool.idle() is None
 
 
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+
+@dataclass
+class Ear:
+    """A Hearer that remembers."""
+
+    heard: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def interim(self, status: int, head: bytes) -> None:
+        self.heard.append((status, head))
+
+
+@dataclass
+class Listening(Taker):
+    """A Receiver that hears interim replies, too."""
+
+    heard: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def interim(self, status: int, head: bytes) -> None:
+        assert self.head is None
+        self.heard.append((status, head))
+
+
 @on_uvloop
-async def test_any_number_of_interim_replies_is_passed_over() -> None:
+async def test_interim_replies_are_passed_over_where_nobody_hears_them() -> None:
+    async with connected() as (pool, connection, backend):
+        for _ in range(2):  # the limit is one of each exchange
+            taker = asked(connection)
+            await backend.send(HINTS * INTERIM_REPLIES_MAX + OK)
+            await taker.ended.wait()
+            assert taker.body == b"ok"
+            assert pool.idle() is connection
+
+
+@on_uvloop
+async def test_interim_replies_without_end_are_no_reply() -> None:
     async with connected() as (_, connection, backend):
         taker = asked(connection)
-        await backend.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000 + OK)
+        await backend.send(HINTS * (INTERIM_REPLIES_MAX + 1) + OK)
+        await taker.ended.wait()
+        assert taker.failure is not None
+        assert taker.failure.cause is Cause.BROKEN_REPLY
+        assert "interim" in taker.failure.detail
+
+
+@on_uvloop
+async def test_a_receiver_that_hears_gets_interim_replies_without_what_concerns_one_hop() -> None:
+    async with connected() as (_, connection, backend):
+        taker = Listening()
+        connection.start(taker, "GET", HEAD, ended=True)
+        await backend.send(b"HTTP/1.1 100 Continue\r\n\r\n" + HINTS)
+        await until(lambda: taker.heard == [(100, b"HTTP/1.1 100 Continue\r\n\r\n"), (103, HINTS)])
+        await backend.send(OK)
         await taker.ended.wait()
         assert taker.body == b"ok"
+
+
+@on_uvloop
+async def test_somebody_else_may_hear_what_came_before_and_what_comes_after() -> None:
+    async with connected() as (pool, connection, backend):
+        taker, ear, deaf = asked(connection), Ear(), Ear()
+        await backend.send(HINTS.replace(b"Link", b"Keep-Alive: 5\r\nLink"))
+        await until(lambda: connection._interims == 1)
+        connection.hear(taker, ear)
+        assert ear.heard == [(103, HINTS)]
+        await backend.send(HINTS + OK)
+        await taker.ended.wait()
+        assert ear.heard == [(103, HINTS)] * 2
+        connection.hear(taker, deaf)  # too late: the exchange is over
+        again = asked(connection)
+        connection.hear(taker, deaf)  # and this one is another's
+        await backend.send(HINTS + OK)
+        await again.ended.wait()
+        assert (deaf.heard, len(ear.heard)) == ([], 2)
+        assert pool.idle() is connection
+
+
+# tunnels
+
+SWITCHED = b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\n"
+
+
+@dataclass
+class Asking(Taker):
+    """A Receiver that asks for a tunnel."""
+
+    consent: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    def agreed(self, head: ReplyHead, data: bytes) -> None:
+        self.consent.append((head.head, data))
+
+
+@pytest.mark.parametrize(
+    ("method", "reply"),
+    [
+        ("GET", SWITCHED),
+        ("CONNECT", b"HTTP/1.1 200 OK\r\n\r\n"),
+        ("CONNECT", b"HTTP/1.1 204 OK\r\n\r\n"),
+    ],
+)
+@on_uvloop
+async def test_a_tunnel_that_was_asked_for_is_agreed_to_and_leaves_the_pool(
+    method: str, reply: bytes
+) -> None:
+    async with connected(connections_max=1) as (pool, connection, backend):
+        taker = Asking()
+        connection.start(taker, method, HEAD, ended=True)
+        await backend.send(HINTS + reply + b"first")
+        await until(lambda: taker.consent)
+        assert taker.consent == [(reply, b"first")]
+        assert not taker.ended.is_set()
+        transport = connection.leave()
+        assert not pool._open
+        assert not transport.is_closing()
+        assert await opened(pool) is not connection  # its place is free
+        transport.abort()
+
+
+@on_uvloop
+async def test_who_asks_for_a_tunnel_may_get_a_reply() -> None:
+    async with connected() as (pool, connection, backend):
+        for method in ("GET", "CONNECT"):
+            taker = Asking()
+            connection.start(taker, method, HEAD, ended=True)
+            await backend.send(OK.replace(b"200 OK", b"403 No"))
+            await taker.ended.wait()
+            assert (taker.body, taker.consent) == (b"ok", [])
+            assert pool.idle() is connection
+
+
+@on_uvloop
+async def test_a_consent_to_connect_that_nobody_asked_for_is_no_reply() -> None:
+    async with connected() as (_, connection, backend):
+        taker = asked(connection, "CONNECT")
+        await backend.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        await taker.ended.wait()
+        assert taker.failure is not None
+        assert taker.failure.cause is Cause.BROKEN_REPLY
 
 
 BROKEN: dict[str, bytes] = {

@@ -103,6 +103,16 @@ def test_chunks_that_need_a_guess_are_refused(body: bytes, size: int) -> None:
         taken(ChunkedReader(), *pieces)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b"z", b"5 ", b"5;a\x7f", b"5\rh", b"1" * 16, b"5\r\nhello!", b"0\r\n X", b"0\r\n:", b"0\r\nX Y",
+     b"0\r\nX: a\rb", b"0\r\nX: a\0"],
+)  # fmt: skip
+def test_a_line_that_begins_badly_is_refused_before_it_ends(body: bytes) -> None:
+    with pytest.raises(BadFraming):
+        taken(ChunkedReader(), *[bytes([byte]) for byte in body])
+
+
 def test_a_long_but_allowed_line_is_taken_in_one_piece_and_in_many() -> None:
     line = b"X: " + b"x" * (CHUNK_LINE_BYTES_MAX - 5) + b"\r\n"
     body = b"1\r\na\r\n0\r\n" + line + b"\r\n"
@@ -146,6 +156,9 @@ def test_each_framing_has_its_reader(framing: Framing, kind: type) -> None:
         (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", None),
         (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", None),
         (b"GET http://a/b HTTP/1.1\r\nHost: a\r\n\r\n", None),
+        (b"GET /caf\xe9?\xff HTTP/1.1\r\nHost: a\r\n\r\n", None),
+        (b"GET /caf\xe9 HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n", 400),
+        (b"GET /caf\0 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"PROPFIND / HTTP/1.0\r\n\r\n", None),
         (b"BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n", 501),
         (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 501),

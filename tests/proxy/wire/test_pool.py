@@ -1,6 +1,7 @@
 """The pool of one backend: reuse, limits, fairness, failures as values, and one reply collected."""
 
 import asyncio
+import math
 import socket
 from pathlib import Path
 
@@ -86,6 +87,49 @@ async def test_a_connection_that_was_not_used_for_long_is_closed() -> None:
         backend = await server.accept()
         assert await sweeping(pool.sweep, backend.rest()) == b""
         assert pool.idle() is None
+
+
+@on_uvloop
+async def test_a_connection_past_its_lifetime_is_not_used_again() -> None:
+    async with serving() as server, pooling(server, lifetime_seconds=100) as pool:
+        first, second = await opened(pool), await opened(pool)
+        assert 99 < first.retires_at - pool.now() < 100
+        first.retires_at = second.retires_at = 1.0
+        pool.give_back(first)  # after its exchange
+        assert (pool.idle(), first.transport.is_closing()) == (None, True)
+        pool._idle.append(second)  # while it was idle
+        pool.sweep()
+        assert (pool.idle(), second.transport.is_closing()) == (None, True)
+        await until(lambda: pool._places == 0)
+
+
+@on_uvloop
+async def test_who_waits_gets_the_place_of_a_connection_past_its_lifetime() -> None:
+    async with serving() as server, pooling(server, connections_max=1) as pool:
+        connection = await opened(pool)
+        task = waiting(pool)
+        await in_line(pool, 1)
+        connection.retires_at = 1.0
+        pool.give_back(connection)
+        assert await opened_by(task) is not connection
+
+
+@on_uvloop
+async def test_a_lifetime_of_0_has_no_end() -> None:
+    async with serving() as server, pooling(server, lifetime_seconds=0) as pool:
+        assert (await opened(pool)).retires_at == math.inf
+
+
+@on_uvloop
+async def test_a_connection_that_the_server_closes_as_it_is_used_is_a_failure_too() -> None:
+    """A clean close on its way to us: as with a reset, nothing is sent twice."""
+    async with serving() as server, pooling(server) as pool:
+        pool.give_back(await opened(pool))
+        (await server.accept()).writer.close()
+        outcome = await pool.send(a_request("POST", b"hello"), b"POST", LIMIT)
+        assert isinstance(outcome, Failure)
+        assert (outcome.cause, outcome.sent) == (Cause.RESET, True)
+        assert server.accepted.empty()
 
 
 @on_uvloop
