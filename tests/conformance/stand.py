@@ -95,7 +95,7 @@ class Stand:
         if case.last is not KEPT:
             await self._serves_another()
         async with asyncio.timeout(STEP_SECONDS):
-            await until(lambda: not len(app.delivery) and not len(app.tasks))
+            await until(lambda: not len(app.delivery) and not len(app.fibers))
         for party, backend in self.backends.items():
             assert backend.received == b"", f"{party} received more"
         assert app.tally.holds()
@@ -140,7 +140,7 @@ class Stand:
             if backend.talks is not None:
                 backend.talks.transport.abort()
         app.delivery.paused = True
-        await app.tasks.cancel()
+        await app.fibers.cancel()
         await app.stop()
         for listener in self._listeners:
             listener.close()

@@ -7,6 +7,7 @@ journal must be somewhere between the two: never before what was promised, never
 import asyncio
 import io
 import shutil
+import threading
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -111,10 +112,17 @@ class Model:
     async def crash(self) -> None:
         """The process is gone, now; a new one opens what it left."""
         copy = self._directory / str(self._life + 1)
+        held, free = threading.Event(), threading.Event()
+        holding = asyncio.ensure_future(
+            self.journal.writer.call(lambda _: (held.set(), free.wait(10)))
+        )
+        while not held.is_set():
+            await asyncio.sleep(0)
+        crashed(self.journal.directory, copy)  # nothing moves: neither the loop nor the writer
         promised = {number: known.durable for number, known in self.known.items()}
-        directory = self.journal.directory
-        await self.journal.writer.call(lambda _: crashed(directory, copy))
         possible = {number: list(known.history) for number, known in self.known.items()}
+        free.set()
+        await holding
         await self.stop()
         told = reader.states(copy)
         self._life += 1
@@ -124,7 +132,9 @@ class Model:
         assert sum(told.values()) == self.tally.accepted
 
     async def _compare(self, promised: dict[int, int], possible: dict[int, list[State]]) -> None:
-        found = {n: State(str(each["state"])) for n, each in journaled(self.journal.directory).items()}
+        found = {
+            n: State(str(each["state"])) for n, each in journaled(self.journal.directory).items()
+        }
         assert found.keys() <= self.known.keys()
         assert not set(found.values()) & (CLOSED | set(RECOVERY))
         expected = Counter(self.gone)
@@ -181,8 +191,8 @@ class Model:
 
     async def step(self) -> None:
         steps = {
-            self.begin: 20, self.settle: 25, self.send: 15, self.conclude: 25, self.keep: 3,
-            self.release: 3, self.tick: 12, self.jump: 1, self.disk: 3, self.look: 4, self.settled: 6,
+            self.begin: 20, self.settle: 25, self.send: 15, self.conclude: 25, self.keep: 8,
+            self.release: 8, self.tick: 15, self.jump: 1, self.disk: 6, self.look: 4, self.settled: 4,
         }  # fmt: skip
         (step,) = self.chance.choices(list(steps), list(steps.values()))
         found = step()
@@ -192,9 +202,7 @@ class Model:
             await asyncio.sleep(0)
 
     def pick(self, *states: State) -> Known | None:
-        found = [
-            k for k in self.known.values() if k.state in states and not k.busy and k.resumable
-        ]
+        found = [k for k in self.known.values() if k.state in states and not k.busy and k.resumable]
         return self.chance.choice(found) if found else None
 
     def begin(self) -> None:
@@ -337,7 +345,9 @@ class Model:
         states[State.S_PENDING] = pending
         expected[State.S_PENDING] += expected.pop(State.S_SENT, 0)
         assert +states == +Counter({str(state): count for state, count in expected.items()})
-        assert {each["id"] for each in reader.intents(self.journal.directory, limit=10**6)} == set(found)
+        assert {each["id"] for each in reader.intents(self.journal.directory, limit=10**6)} == set(
+            found
+        )
 
 
 def _compare_columns(intent: Intent, found: dict[str, object]) -> None:

@@ -1,6 +1,7 @@
 """The writer: group commit, what happens while the disk refuses, and what a bad row may spoil."""
 
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -70,6 +71,19 @@ async def tries(writer: Writer) -> list[str]:
 async def told_of(slots: Iterable[Told]) -> list[StoreError | None]:
     """What each of them comes to."""
     return [await slot for slot in slots]
+
+
+@asynccontextmanager
+async def held(writer: Writer) -> AsyncIterator[None]:
+    """The writer's thread does nothing until the end."""
+    free = threading.Event()
+    holding = asyncio.ensure_future(writer.call(lambda _: free.wait(10)))
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        free.set()
+        await holding
 
 
 def long(name: str) -> str:
@@ -196,6 +210,20 @@ async def test_a_full_disk_refuses_records_that_are_waited_for_and_keeps_the_oth
         assert called == ["a", "c"]
 
 
+async def test_refused_records_stay_before_those_that_came_meanwhile(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await refuse(writer)
+        async with held(writer):
+            told = writer.log(long("lost").encode())
+            writer.put_log(b"a")
+            await until(lambda: not len(writer))  # under way
+            writer.put_log(b"b")
+        assert await told is not None
+        await relent(writer)
+        assert await writer.log(b"c") is None
+        assert log(writer) == [(1, b"abc")]
+
+
 async def test_a_bad_row_does_not_keep_the_records_from_the_disk(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         writer.put(NOTE, ("\ud800",))
@@ -236,11 +264,12 @@ async def test_what_forgets_is_not_carried_out_when_what_it_rests_on_was_lost_me
     async with writing(tmp_path) as writer:
         await writer.submit(NOTE, ("kept",))
         await refuse(writer)
-        for n in range(PUTS_MAX):
-            writer.put(NOTE, (n,))
-        writer.put(NOTE, (long("a"),))
-        await until(lambda: not len(writer))  # under way
-        writer.put(FORGET, ("kept",))
+        async with held(writer):
+            writer.put(NOTE, (long("a"),))
+            for n in range(PUTS_MAX):
+                writer.put(NOTE, (n,))
+            await until(lambda: not len(writer))  # under way
+            writer.put(FORGET, ("kept",))
         await until(lambda: writer.dropped)
         await relent(writer)
         await writer.submit(NOTE, ("b",))
