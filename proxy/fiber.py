@@ -133,13 +133,13 @@ class _Fiber:
             self.step()
 
     def cancel(self) -> None:
-        """End it where it waits."""
+        """End it where it waits: at once, or when the future that it waits for is cancelled."""
         waits, self._waits = self._waits, None
         if isinstance(waits, Slot):
             waits.leave()
-        else:
-            waits.remove_done_callback(self._woken)
-            waits.cancel()
+        elif waits.cancel():
+            self._waits = waits
+            return
         try:
             waits = self._coroutine.throw(asyncio.CancelledError())
         except (StopIteration, asyncio.CancelledError):

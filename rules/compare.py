@@ -7,7 +7,7 @@ Law: `compare` never raises and never guesses. What cannot be read on both sides
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Never
@@ -115,13 +115,22 @@ def agree(primary: Reply, secondary: Reply, comparison: Comparison) -> Verdict |
 
 def digest(checksum: Checksum, body: bytes) -> bytes:
     """Digest a body: 16 bytes for xxh3, 4 (big-endian) for crc32, 32 for sha256."""
-    match checksum:
-        case Checksum.XXH3:
-            return xxh3_128_digest(body)
-        case Checksum.CRC32:
-            return zlib.crc32(body).to_bytes(4, "big")
-        case Checksum.SHA256:
-            return hashlib.sha256(body).digest()
+    return _DIGESTS[checksum](body)
+
+
+def _crc32(body: bytes) -> bytes:
+    return zlib.crc32(body).to_bytes(4, "big")
+
+
+def _sha256(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()
+
+
+_DIGESTS: Mapping[Checksum, Callable[[bytes], bytes]] = {
+    Checksum.XXH3: xxh3_128_digest,
+    Checksum.CRC32: _crc32,
+    Checksum.SHA256: _sha256,
+}
 
 
 def compare(

@@ -132,6 +132,10 @@ class Step(Struct, frozen=True, kw_only=True, gc=False):
     delay_s: float = 0.0
 
 
+_APPLIED = Event.PRIMARY_APPLIED
+_CONFIRM = Step(event=Event.CONFIRM)
+
+
 def move(state: State, event: Event) -> State:
     """The next state; an illegal move is a bug and raises AssertionError naming both."""
     following = TRANSITIONS.get((state, event))
@@ -149,7 +153,7 @@ def after_primary(outcome: Outcome, *, applied_redirects: bool) -> Event:
     if isinstance(outcome, Failure):
         return Event.PRIMARY_UNKNOWN if outcome.sent else Event.PRIMARY_NOT_REACHED
     if is_applied(outcome.status, applied_redirects=applied_redirects):
-        return Event.PRIMARY_APPLIED
+        return _APPLIED
     return Event.PRIMARY_UNKNOWN if outcome.status >= 500 else Event.PRIMARY_REJECTED
 
 
@@ -159,7 +163,7 @@ def after_secondary(outcome: Outcome, attempt: Try, limits: Limits) -> Step:
         return _retry(str(outcome.cause), attempt, limits)
     status = outcome.status
     if is_applied(status, applied_redirects=attempt.applied_redirects):
-        return Step(event=Event.CONFIRM)
+        return _CONFIRM
     if status >= 500 or status in RETRIED_STATUSES:
         return _retry(f"status_{status}", attempt, limits)
     if status in (404, 410) and attempt.method == "DELETE" and attempt.attempts > 1:

@@ -22,7 +22,10 @@ class Side(StrEnum):
     @property
     def other(self) -> "Side":
         """The opposite side."""
-        return Side.NEW if self is Side.LEGACY else Side.LEGACY
+        return _OTHER[self]
+
+
+_OTHER = {Side.LEGACY: Side.NEW, Side.NEW: Side.LEGACY}
 
 
 class Role(StrEnum):
@@ -40,6 +43,9 @@ class Framing(StrEnum):
     CHUNKED = "chunked"
     CLOSE = "close"  # replies only: until the connection ends
     TUNNEL = "tunnel"  # replies only: no body; from here on bytes pass both ways
+
+
+_CHUNKED = Framing.CHUNKED
 
 
 class Cause(StrEnum):
@@ -88,7 +94,7 @@ class Reply(Struct, frozen=True, gc=False):
     @property
     def chunked(self) -> bool:
         """Whether `body` has chunk lines in it."""
-        return self.framing is Framing.CHUNKED
+        return self.framing is _CHUNKED
 
 
 class Failure(Struct, frozen=True, kw_only=True, gc=False):

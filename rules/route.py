@@ -42,6 +42,9 @@ class Ordering(StrEnum):
     NONE = "none"  # no order: no lane
 
 
+_UNORDERED = Ordering.NONE
+
+
 class Kill(StrEnum):
     """What the kill switch does with writes meanwhile."""
 
@@ -244,7 +247,7 @@ def hindrance(primary: Side, target: str, route: Route | None, policy: Policy) -
 def lanes(plan_: Plan, parts: Parts) -> tuple[str, ...]:
     """The lanes of a write, sorted: one per entity key, and the route's own lane where a key is missing."""
     route = plan_.route
-    if route.ordering is Ordering.NONE:
+    if route.ordering is _UNORDERED:
         return ()
     keys = _keys(route, parts)
     if len(keys) == 1 and keys[0] is not None:

@@ -32,6 +32,9 @@ class Place(StrEnum):
     QUERY = "query"
 
 
+_PATH = Place.PATH
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A place and the name within it; `tokens` are those of the JSON pointer."""
@@ -70,10 +73,11 @@ def read(source: Source, parts: Parts) -> str | None:
     Raises Unreadable where it may be there but cannot be told: JSON that is none, or a value that is
     neither a string nor an integer.
     """
+    if source.place is _PATH:  # before `match`, which looks members up one by one
+        return _read_path(source.name, parts)
     match source.place:
         case Place.PATH:
-            span = parts.captures.get(source.name)
-            return None if span is None else _decoded(parts.target[span[0] : span[1]])
+            return _read_path(source.name, parts)
         case Place.HEADER:
             return _read_header(source.name, parts.head)
         case Place.JSON:
@@ -123,6 +127,11 @@ def _decoded(text: str, *, plus: bool = False) -> str:
 
 def _encoded(value: str) -> str:
     return quote(value, safe="", errors="backslashreplace")
+
+
+def _read_path(name: str, parts: Parts) -> str | None:
+    span = parts.captures.get(name)
+    return None if span is None else _decoded(parts.target[span[0] : span[1]])
 
 
 def _read_header(name: str, head: bytes) -> str | None:

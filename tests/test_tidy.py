@@ -22,6 +22,7 @@ LEVELS: dict[str, int] = {
     "rules.fate": 1,
     "rules.framing": 1,
     "rules.payload": 1,
+    "rules.plain": 0,
     "rules.pointer": 1,
     "rules.sample": 1,
     "rules.stage": 1,

@@ -34,6 +34,9 @@ RETRY_AFTER_S_MAX = 300.0
 """A Retry-After beyond this is cut: a typing error at the secondary must not stop catch-up for a day."""
 
 
+_RETRY, _CONFIRM = Event.RETRY, Event.CONFIRM
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rooms:
     """What delivery works with."""
@@ -229,7 +232,7 @@ class Delivery:
         rooms.guard.record(intent.category, tried.outcome, job.reply.latency_s)
         step = after_secondary(tried.outcome, self._try(intent, job, tried), self._limits)
         self._conclude(intent, step, tried)
-        if step.event is not Event.RETRY:
+        if step.event is not _RETRY:
             rooms.evidence.record(intent.id, job, tried, intent.category)
 
     def _job(self, intent: Intent, request: Request, reply: Reply) -> Job:
@@ -260,18 +263,18 @@ class Delivery:
         if tried is not None:
             status = tried.outcome.status if isinstance(tried.outcome, Reply) else 0
             verdict = tried.verdict.kind if tried.verdict is not None else ""
-        intent.due_at = rooms.journal.now() + step.delay_s if step.event is Event.RETRY else 0.0
+        intent.due_at = rooms.journal.now() + step.delay_s if step.event is _RETRY else 0.0
         self._in_memory -= intent.bytes if self._is_over(intent, step) else 0
         rooms.journal.conclude(intent, step.event, Result(step.reason, verdict, status))
-        if step.event is Event.RETRY:
+        if step.event is _RETRY:
             self._loop.call_later(step.delay_s, self._ready, intent)
             return
-        if step.event is Event.CONFIRM and tried is not None:
+        if step.event is _CONFIRM and tried is not None:
             self.learn(tried.pairs, intent.primary)
         self._leave(intent)
 
     def _is_over(self, intent: Intent, step: Step) -> bool:
-        return intent.request is not None and step.event is not Event.RETRY
+        return intent.request is not None and step.event is not _RETRY
 
     def learn(self, pairs: tuple[Pair, ...], primary: Side) -> None:
         """New identities; who waited for them goes on."""

@@ -19,6 +19,8 @@ from rules.route import Plan, Policy, plan
 from rules.stage import Mirror
 from rules.trace import FLAGS, NUMBER_BITS, traced
 
+_NONE, _JOURNAL = Mirror.NONE, Mirror.JOURNAL
+
 
 class Door:
     """Called with every request head. `policy` is read once per request; `chance` gives random bits."""
@@ -31,6 +33,7 @@ class Door:
         self._chance = chance
         self._flags = FLAGS[rooms.listen.trace]
         self._forwarding = rooms.listen.forwarded
+        self._forwards = self._forwarding is not Forwarding.PRESERVE
         self._instance = rooms.hop.split()[-1]  # by its value: proxies rewrite the case of names
 
     def __call__(self, client: Downstream, head: RequestHead) -> Sink | Refusal:
@@ -43,7 +46,7 @@ class Door:
         way = rooms.exits[chosen.primary]
         if way.maps and not way.knows(head.head):
             return Refusal(403, "the primary has no credential for this one; nothing was sent")
-        if chosen.mirror is not Mirror.NONE:
+        if chosen.mirror is not _NONE:
             return self._limit(head, chosen) or Write(client, head, chosen, policy, rooms)
         if chosen.skip is not None:
             rooms.tally.skip(chosen.skip)
@@ -62,7 +65,7 @@ class Door:
     def _announced(self, client: Downstream, head: RequestHead) -> RequestHead:
         """What both sides and every replay get beside the client's bytes: put on once, and journaled."""
         sent = head.head
-        if self._forwarding is not Forwarding.PRESERVE:
+        if self._forwards:
             client.peer = client.peer or _peer(client)
             sent = forwarded(sent, head.host, client.peer, self._forwarding)
         client.sent_head = sent = traced(
@@ -78,7 +81,7 @@ class Door:
             return Refusal(413, f"the body is longer than {rooms.listen.body_bytes_max} bytes")
         if tally.in_flight >= rooms.listen.in_flight_max:
             return Refusal(503, "too many writes in flight")
-        if chosen.mirror is Mirror.JOURNAL and (
+        if chosen.mirror is _JOURNAL and (
             len(rooms.delivery) >= settings.backlog_rows_max
             or tally.backlog_bytes >= settings.backlog_bytes_max
         ):

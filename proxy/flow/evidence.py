@@ -14,6 +14,9 @@ PENDING_MAX = 10_000
 """Operations that may wait for the ledger's disk; beyond it evidence is dropped, and counted."""
 
 
+_AGREE = frozenset((VerdictKind.MATCH, VerdictKind.IGNORED))
+
+
 class Evidence:
     """Takes what came of each try."""
 
@@ -33,7 +36,7 @@ class Evidence:
             self._tally.ledger_dropped += 1
             return
         ledger.count(job.route.name, verdict.kind)
-        if verdict.kind not in (VerdictKind.MATCH, VerdictKind.IGNORED):
+        if verdict.kind not in _AGREE:
             ledger.keep(self._sample(intent, job, tried, category))
 
     def event(self, event: str, **details: str) -> None:

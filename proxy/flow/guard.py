@@ -13,6 +13,10 @@ Change = Callable[[str, Breaker], None]
 """Told of every new state: the category and its breaker."""
 
 
+_CLOSED = State.CLOSED
+_FLOWS = frozenset((State.CLOSED, State.DISABLED))
+
+
 class Guard:
     """The breakers by category. `now` is a monotonic clock in seconds."""
 
@@ -38,7 +42,7 @@ class Guard:
     def admit(self, category: str) -> bool:
         """Whether a write of this category may go to the secondary now; end it with `record` or `release`."""
         known = self._breakers.get(category)
-        if known is not None and known.state is State.CLOSED:
+        if known is not None and known.state is _CLOSED:
             return True
         breaker, admitted = admit(self._breaker(category), self._limits, self._now())
         self._set(category, breaker)
@@ -50,7 +54,7 @@ class Guard:
         failed = isinstance(outcome, Failure) or outcome.status >= 500 or outcome.status == 429
         if not failed and latency_s <= self._floor_s and primary_latency_s > 0:
             known = self._breakers.get(category)
-            if known is not None and known.state is State.CLOSED:
+            if known is not None and known.state is _CLOSED:
                 run = self._runs.get(category)
                 if run is None:
                     run = self._runs[category] = [0, 0.0, 0.0]
@@ -82,7 +86,7 @@ class Guard:
     def hold(self, category: str) -> str:
         """Why a write of this category is not sent at once, in one word; "" if it is."""
         state = self._breaker(category).state
-        return "" if state in (State.CLOSED, State.DISABLED) else f"breaker_{state}"
+        return "" if state in _FLOWS else f"breaker_{state}"
 
     def wait_s(self, category: str) -> float | None:
         """Seconds until an open breaker lets the first probe through; None when no time will change it."""

@@ -45,6 +45,7 @@ _KEY_LINE = f"\r\n{IDEMPOTENCY_KEY.lower()}:".encode()
 APART_BYTES_MIN = 16_384
 """Bodies beyond this are parsed and compared in a thread: field by field, 16 KiB take some 5 ms."""
 
+_SECONDARY = Role.SECONDARY
 _CLASSES = tuple(f"{digit}xx" for digit in range(10))
 
 REPLY_BYTES_MAX = 65536
@@ -147,7 +148,7 @@ class Secondary:
         if _KEY_LINE not in head.lower():
             head = with_line(head, f"{IDEMPOTENCY_KEY}: {job.key}".encode())
         outcome = await self._pools[job.primary.other].ask(request, head, limit)
-        self._tally.outcome(Role.SECONDARY, word(outcome), outcome.latency_s)
+        self._tally.outcome(_SECONDARY, word(outcome), outcome.latency_s)
         if isinstance(outcome, Failure):
             return Tried(request=request, outcome=outcome)
         pairs = harvest(job.route.harvests, job.reply, outcome) if job.route.harvests else ()

@@ -36,6 +36,10 @@ from rules.route import Ordering, Plan, Policy, Skip, is_sampled, lanes
 from rules.stage import Mirror
 from rules.trace import trace_id
 
+_CHUNKED, _SERIALIZE = Framing.CHUNKED, Ordering.SERIALIZE
+_SHADOW, _SHADOWED = Mirror.SHADOW, Skip.SHADOW
+_APPLIED, _PENDING, _PRIMARY = Event.PRIMARY_APPLIED, State.S_PENDING, Role.PRIMARY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rooms:
@@ -158,7 +162,7 @@ class Write:
         head = self._head
         return Request(
             method=head.method, target=head.target, head=head.head, body=body,
-            chunked=head.framing is Framing.CHUNKED, spool=spool, body_bytes=size or len(body),
+            chunked=head.framing is _CHUNKED, spool=spool, body_bytes=size or len(body),
         )  # fmt: skip
 
     async def _run(self, request: Request) -> None:
@@ -169,8 +173,8 @@ class Write:
                 sampled, names = self._keys(request)
             if not sampled:
                 await self._unjournaled(request, Skip.SAMPLE)
-            elif self._plan.mirror is Mirror.SHADOW:
-                await self._unjournaled(request, Skip.SHADOW)
+            elif self._plan.mirror is _SHADOW:
+                await self._unjournaled(request, _SHADOWED)
             else:
                 await self._journaled(request, self._intent(request, names))
         except Exception:
@@ -191,7 +195,7 @@ class Write:
     async def _journaled(self, request: Request, intent: Intent) -> None:
         rooms, plan = self._rooms, self._plan
         rooms.journal.accept(intent)
-        turns = intent.lanes if plan.route.ordering is Ordering.SERIALIZE else ()
+        turns = intent.lanes if plan.route.ordering is _SERIALIZE else ()
         turn: Slot[None] = Slot()
         try:
             if not rooms.turnstile.enter(turn, turns):
@@ -203,7 +207,7 @@ class Write:
             exchange = self._ask_primary(request)
             outcome = self._told(await exchange)
             event = after_primary(outcome, applied_redirects=plan.route.applied_redirects)
-            if event is Event.PRIMARY_APPLIED:
+            if event is _APPLIED:
                 rooms.journal.order(intent)
                 rooms.delivery.reserve(intent)
                 intent.reason = (
@@ -219,9 +223,9 @@ class Write:
                 rooms.log.error("settle_failed", intent=intent.id, error=str(error), trace_id=trace)
             self._answer(exchange, outcome)
         finally:
-            if intent.state is State.S_PENDING:
+            if intent.state is _PENDING:
                 rooms.delivery.release(intent)
-            elif event is Event.PRIMARY_APPLIED:
+            elif event is _APPLIED:
                 rooms.delivery.withdraw(intent)
 
     async def _without_journal(self, request: Request, intent: Intent, error: StoreError) -> None:
@@ -241,11 +245,7 @@ class Write:
         outcome = self._told(await exchange)
         self._answer(exchange, outcome)
         applied = after_primary(outcome, applied_redirects=self._plan.route.applied_redirects)
-        if (
-            reason is Skip.SHADOW
-            and applied is Event.PRIMARY_APPLIED
-            and isinstance(outcome, Reply)
-        ):
+        if reason is _SHADOWED and applied is _APPLIED and isinstance(outcome, Reply):
             self._rooms.shadow.write(self._plan, request, outcome)
         else:
             discard(request)
@@ -263,7 +263,7 @@ class Write:
             return exchange
 
     def _told(self, outcome: Outcome) -> Outcome:
-        self._rooms.tally.outcome(Role.PRIMARY, word(outcome), outcome.latency_s)
+        self._rooms.tally.outcome(_PRIMARY, word(outcome), outcome.latency_s)
         return outcome
 
     def _answer(self, exchange: Exchange, outcome: Outcome) -> None:

@@ -45,6 +45,9 @@ Clock = Callable[[], float]
 """Unix seconds."""
 
 
+_BEGIN, _APPLIED, _OWE, _SEND = Event.BEGIN, Event.PRIMARY_APPLIED, Event.OWE, Event.SEND
+
+
 class Locked(StoreError):
     """Another process has this journal."""
 
@@ -132,13 +135,13 @@ class Journal:
         except OSError as trouble:
             self._tally.journal_errors += 1
             return StoreError(f"{request.spool}: {trouble.strerror}")
-        following = move(intent.state, Event.BEGIN)
+        following = move(intent.state, _BEGIN)
         packed = record.begun(intent, following, packed)
         error = await self.writer.log(packed, partial(self._young.begun, intent))
         if error is not None:
             self._tally.journal_errors += 1
             return error
-        self._move(intent, Event.BEGIN)
+        self._move(intent, _BEGIN)
         return None
 
     def order(self, intent: Intent) -> None:
@@ -153,14 +156,14 @@ class Journal:
             intent.reason = storable(f"{outcome.cause}: {outcome.detail}")
         else:
             status = outcome.status
-            if event is Event.PRIMARY_APPLIED:
+            if event is _APPLIED:
                 intent.reply = outcome
                 reply = pack_reply(outcome, self._settings.reply_bytes_max)
                 intent.bytes += len(reply)
         intent.primary_status, intent.changed_at = status, self.now()
         self._move(intent, event)
-        if event is Event.PRIMARY_APPLIED:
-            self._move(intent, Event.OWE)
+        if event is _APPLIED:
+            self._move(intent, _OWE)
         if intent.has_row:
             return await self._settle_row(intent, reply)
         packed = record.settled(intent, reply)
@@ -200,7 +203,7 @@ class Journal:
     def sending(self, intent: Intent) -> None:
         """The intent is about to go to the secondary. Not written: a restart sends it again anyway."""
         intent.attempts += 1
-        self._move(intent, Event.SEND)
+        self._move(intent, _SEND)
 
     def note_sent(self, intent: Intent) -> None:
         """Write `s_sent`, for those who read the file: the try has lasted for more than a tick."""

@@ -21,6 +21,7 @@ from rules.problem import problem
 WRITE_BUFFER_BYTES = (16384, 65536)
 """Unsent bytes at which a reply goes on, and stops: uvloop's low mark, 16 bytes, runs the socket dry."""
 
+_CLOSE, _CHUNKED = Framing.CLOSE, Framing.CHUNKED
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 seconds: close sends RST
 
@@ -111,7 +112,7 @@ class Downstream(asyncio.Protocol):
             return
         assert self._head is not None
         self._replying = True
-        if framing is Framing.CLOSE or self._reader is not None:  # RFC 9110 10.1.1: it says so
+        if framing is _CLOSE or self._reader is not None:  # RFC 9110 10.1.1: it says so
             self._close = True
         if self._head.minor == 0:
             head = without(head, (b"transfer-encoding", b"trailer"))
@@ -300,7 +301,7 @@ class Downstream(asyncio.Protocol):
         self._heading = False
         self._close = not head.keep_alive or clients.draining
         length = head.length
-        whole = head.framing is not Framing.CHUNKED and len(data) >= length
+        whole = head.framing is not _CHUNKED and len(data) >= length
         if not whole:
             self._reader = reader_for(head.framing, length)
         sink = clients.door(self, head)

@@ -113,9 +113,12 @@ class Model:
         """The process is gone, now; a new one opens what it left."""
         copy = self._directory / str(self._life + 1)
         held, free = threading.Event(), threading.Event()
-        holding = asyncio.ensure_future(
-            self.journal.writer.call(lambda _: (held.set(), free.wait(10)))
-        )
+
+        def hold(_: object) -> bool:
+            held.set()
+            return free.wait(10)
+
+        holding = asyncio.ensure_future(self.journal.writer.call(hold))
         while not held.is_set():
             await asyncio.sleep(0)
         crashed(self.journal.directory, copy)  # nothing moves: neither the loop nor the writer

@@ -1,5 +1,6 @@
 """The writer: group commit, what happens while the disk refuses, and what a bad row may spoil."""
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable

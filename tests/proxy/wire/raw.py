@@ -259,7 +259,17 @@ def at_once(guest: Guest) -> None:
 
 
 @dataclass
-class Taker:
+class Ear:
+    """A Hearer that remembers."""
+
+    heard: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def interim(self, status: int, head: bytes) -> None:
+        self.heard.append((status, head))
+
+
+@dataclass
+class Taker(Ear):
     """A Receiver that remembers."""
 
     head: ReplyHead | None = None
@@ -272,6 +282,10 @@ class Taker:
     @property
     def body(self) -> bytes:
         return b"".join(self.pieces)
+
+    def interim(self, status: int, head: bytes) -> None:
+        assert self.head is None
+        super().interim(status, head)
 
     def reply(self, head: ReplyHead, data: bytes, ended: bool) -> None:
         assert self.head is None

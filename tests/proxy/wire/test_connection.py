@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from math import inf
+from pathlib import Path
 
 import pytest
 
@@ -17,11 +18,13 @@ from proxy.wire.connection import (
 )
 from proxy.wire.pool import Pool
 from rules.framing import ReplyHead
-from rules.message import Cause, Framing
+from rules.message import Cause, Framing, Reply
 from tests.proxy.wire.raw import (
     OK,
+    Ear,
     Peer,
     Taker,
+    a_request,
     on_uvloop,
     pooling,
     serving,
@@ -153,79 +156,93 @@ async def test_a_reply_without_a_length_ends_when_the_server_closes(version: byt
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 
 
-@dataclass
-class Ear:
-    """A Hearer that remembers."""
-
-    heard: list[tuple[int, bytes]] = field(default_factory=list)
-
-    def interim(self, status: int, head: bytes) -> None:
-        self.heard.append((status, head))
-
-
-@dataclass
-class Listening(Taker):
-    """A Receiver that hears interim replies, too."""
-
-    heard: list[tuple[int, bytes]] = field(default_factory=list)
-
-    def interim(self, status: int, head: bytes) -> None:
-        assert self.head is None
-        self.heard.append((status, head))
+@on_uvloop
+async def test_interim_replies_come_one_by_one_and_without_what_concerns_one_hop() -> None:
+    async with connected() as (pool, connection, backend):
+        taker = asked(connection)
+        await backend.send(b"HTTP/1.1 100 Continue\r\n\r\n" + HINTS)
+        await until(lambda: len(taker.heard) == 2)
+        assert taker.heard == [(100, b"HTTP/1.1 100 Continue\r\n\r\n"), (103, HINTS)]
+        await backend.send(HINTS.replace(b"Link", b"Keep-Alive: 5\r\nLink") + OK)
+        await taker.ended.wait()
+        assert taker.heard[2:] == [(103, HINTS)]
+        assert taker.body == b"ok"
+        again = asked(connection)
+        await backend.send(OK)
+        await again.ended.wait()
+        assert (again.heard, len(taker.heard)) == ([], 3)  # each exchange has its own
+        assert pool.idle() is connection
 
 
 @on_uvloop
-async def test_interim_replies_are_passed_over_where_nobody_hears_them() -> None:
+async def test_interim_replies_up_to_the_limit_are_followed_by_the_reply() -> None:
     async with connected() as (pool, connection, backend):
         for _ in range(2):  # the limit is one of each exchange
             taker = asked(connection)
             await backend.send(HINTS * INTERIM_REPLIES_MAX + OK)
             await taker.ended.wait()
+            assert taker.heard == [(103, HINTS)] * INTERIM_REPLIES_MAX
             assert taker.body == b"ok"
             assert pool.idle() is connection
 
 
 @on_uvloop
 async def test_interim_replies_without_end_are_no_reply() -> None:
-    async with connected() as (_, connection, backend):
+    async with connected() as (pool, connection, backend):
         taker = asked(connection)
         await backend.send(HINTS * (INTERIM_REPLIES_MAX + 1) + OK)
         await taker.ended.wait()
         assert taker.failure is not None
         assert taker.failure.cause is Cause.BROKEN_REPLY
         assert "interim" in taker.failure.detail
+        assert len(taker.heard) == INTERIM_REPLIES_MAX
+        assert pool.idle() is None
 
 
 @on_uvloop
-async def test_a_receiver_that_hears_gets_interim_replies_without_what_concerns_one_hop() -> None:
-    async with connected() as (_, connection, backend):
-        taker = Listening()
-        connection.start(taker, "GET", HEAD, ended=True)
-        await backend.send(b"HTTP/1.1 100 Continue\r\n\r\n" + HINTS)
-        await until(lambda: taker.heard == [(100, b"HTTP/1.1 100 Continue\r\n\r\n"), (103, HINTS)])
-        await backend.send(OK)
-        await taker.ended.wait()
-        assert taker.body == b"ok"
-
-
-@on_uvloop
-async def test_somebody_else_may_hear_what_came_before_and_what_comes_after() -> None:
+async def test_interim_replies_are_passed_over_where_nobody_hears_them() -> None:
     async with connected() as (pool, connection, backend):
-        taker, ear, deaf = asked(connection), Ear(), Ear()
+        for _ in range(2):
+            pool.give_back(connection)
+            exchange = pool.ask(a_request(), HEAD, 10)
+            assert exchange.connection is connection
+            await backend.send(HINTS * INTERIM_REPLIES_MAX + OK)
+            outcome = await exchange
+            assert isinstance(outcome, Reply)
+            assert outcome.body == b"ok"
+            assert pool.idle() is connection
+
+
+@pytest.mark.parametrize("way", ["at once", "over a new connection", "from a file"])
+@on_uvloop
+async def test_the_hearer_of_an_exchange_gets_its_interim_replies_and_no_others(
+    way: str, tmp_path: Path
+) -> None:
+    spool = tmp_path / "body"
+    spool.write_bytes(b"hello")
+    request = a_request("PUT", spool=spool, size=5) if way == "from a file" else a_request()
+    async with serving() as server, pooling(server, connections_max=1) as pool:
+        if way == "at once":
+            pool.give_back(await opened(pool))
+        ear, other = Ear(), Ear()
+        exchange = pool.ask(request, HEAD, 10, ear)
+        assert (exchange.connection is not None) is (way == "at once")
+        backend = await server.accept()
+        await backend.until()
         await backend.send(HINTS.replace(b"Link", b"Keep-Alive: 5\r\nLink"))
-        await until(lambda: connection._interims == 1)
-        connection.hear(taker, ear)
-        assert ear.heard == [(103, HINTS)]
+        await until(lambda: ear.heard == [(103, HINTS)])  # now, not with the reply
+        assert not exchange.done
         await backend.send(HINTS + OK)
-        await taker.ended.wait()
+        outcome = await exchange
+        assert isinstance(outcome, Reply)
+        assert outcome.body == b"ok"
         assert ear.heard == [(103, HINTS)] * 2
-        connection.hear(taker, deaf)  # too late: the exchange is over
-        again = asked(connection)
-        connection.hear(taker, deaf)  # and this one is another's
-        await backend.send(HINTS + OK)
-        await again.ended.wait()
-        assert (deaf.heard, len(ear.heard)) == ([], 2)
-        assert pool.idle() is connection
+        for hearer in (other, None):  # on the same connection
+            again = pool.ask(a_request(), HEAD, 10, hearer)
+            await backend.send(HINTS + OK)
+            await again
+        assert (ear.heard, other.heard) == ([(103, HINTS)] * 2, [(103, HINTS)])
+        assert len(server.peers) == 1
 
 
 # tunnels
@@ -261,6 +278,7 @@ async def test_a_tunnel_that_was_asked_for_is_agreed_to_and_leaves_the_pool(
         await backend.send(HINTS + reply + b"first")
         await until(lambda: taker.consent)
         assert taker.consent == [(reply, b"first")]
+        assert taker.heard == [(103, HINTS)]
         assert not taker.ended.is_set()
         transport = connection.leave()
         assert not pool._open
@@ -398,6 +416,15 @@ async def test_bytes_that_nobody_asked_for_close_an_idle_connection() -> None:
 
 
 # requests
+
+
+@on_uvloop
+async def test_the_start_tells_when_it_was_and_the_deadline_counts_from_there() -> None:
+    async with connected() as (pool, connection, _):
+        before = pool.now()
+        started = connection.start(Taker(), "GET", HEAD, ended=True)
+        assert before <= started <= pool.now()
+        assert connection.deadline == started + pool.first_byte_timeout_s
 
 
 @on_uvloop

@@ -14,11 +14,21 @@ import pytest
 from proxy.control.settings import Backend
 from proxy.control.tls import BackendTls
 from proxy.wire.connection import FILE_PIECE_BYTES, Connection
-from proxy.wire.pool import Exchange, Pool
+from proxy.wire.pool import Pool
 from proxy.wire.secure import LOOK_S, Contexts, explain, refusal
-from rules.message import Cause, Failure, Framing, Reply, Request
+from rules.message import Cause, Failure, Framing, Outcome, Reply, Request
 from tests.certificates import Certificates, alerting
-from tests.proxy.wire.raw import OK, Peer, Server, Taker, a_request, on_uvloop, sweeping, until
+from tests.proxy.wire.raw import (
+    OK,
+    Ear,
+    Peer,
+    Server,
+    Taker,
+    a_request,
+    on_uvloop,
+    sweeping,
+    until,
+)
 
 MEBIBYTE = 1_048_576
 
@@ -48,10 +58,11 @@ async def paired(
         await listening.wait_closed()
 
 
-def sending(
-    pool: Pool, request: Request, limit: int = 2 * MEBIBYTE
-) -> asyncio.Task[Reply | Failure]:
-    return asyncio.ensure_future(pool.send(request, request.head, limit))
+def sending(pool: Pool, request: Request, limit: int = 2 * MEBIBYTE) -> asyncio.Task[Outcome]:
+    async def outcome() -> Outcome:
+        return await pool.ask(request, request.head, limit)
+
+    return asyncio.ensure_future(outcome())
 
 
 async def answer(peer: Peer, size: int, reply: bytes) -> None:
@@ -141,7 +152,7 @@ async def test_a_held_reply_waits_and_is_whole_though_the_backend_closes(
     size = 30_000_000
     async with paired(certificates, path) as (pool, server):
         request = a_request()
-        beginning = asyncio.ensure_future(pool.begin(request, request.head, 1000, hold=True))
+        exchange = pool.ask(request, request.head, 1000, Ear())
         peer = await server.accept()
 
         async def flood() -> None:
@@ -150,10 +161,10 @@ async def test_a_held_reply_waits_and_is_whole_though_the_backend_closes(
             peer.writer.close()
 
         flooding = asyncio.ensure_future(flood())
-        exchange = await beginning
-        assert isinstance(exchange, Exchange)
-        reply = await exchange.outcome
+        reply = await exchange
         assert isinstance(reply, Reply)
+        assert reply.truncated
+        assert exchange.connection is not None
         await asyncio.wait({flooding}, timeout=0.05)
         if over == "unix":
             assert not flooding.done()  # the rest waits where it is
@@ -176,12 +187,13 @@ async def test_the_end_of_a_held_reply_is_not_lost_when_the_backend_closes(
         tls = BackendTls(ca_file=certificates.ca)
         pool = Pool(Backend(url=f"https://localhost:{port}", tls=tls))
         request = a_request()
-        exchange = await pool.begin(request, request.head, 10, hold=True)
-        assert isinstance(exchange, Exchange)
+        exchange = pool.ask(request, request.head, 10, Ear())
+        await until(lambda: exchange.connection is not None)
         await asyncio.sleep(0)
         time.sleep(0.1)  # the request is out; when the loop looks again, all of the reply is there
-        reply = await exchange.outcome
+        reply = await exchange
         assert isinstance(reply, Reply)
+        assert reply.truncated
         await asyncio.sleep(0.02)  # time to read what is not to be read
         taker = Taker()
         exchange.pass_on(taker)
@@ -231,7 +243,7 @@ async def test_a_connection_that_the_backend_closes_as_it_is_used_is_not_replace
         await answer(peer, 0, OK)
         assert isinstance(await task, Reply)
         peer.writer.close()
-        outcome = await pool.send(a_request("POST", b"hello"), b"POST", 1000)
+        outcome = await pool.ask(a_request("POST", b"hello"), b"POST", 1000)
         assert isinstance(outcome, Failure)
         assert (outcome.cause, outcome.sent) == (Cause.RESET, True)
         assert (len(server.peers), server.accepted.qsize()) == (1, 0)
@@ -275,7 +287,7 @@ async def test_a_backend_that_refuses_our_certificate_after_the_handshake_got_no
         ):
             tls = BackendTls(ca_file=certificates.ca, **mine)  # type: ignore[arg-type]
             pool = Pool(Backend(url=f"https://localhost:{port}", tls=tls))
-            outcome = await pool.send(
+            outcome = await pool.ask(
                 a_request("POST", b"hello"), a_request("POST", b"hello").head, 10
             )
             assert isinstance(outcome, Failure)
