@@ -132,6 +132,11 @@ class _Fiber:
         if future is self._waits:  # else it was done, and cancelled before it could tell
             self.step()
 
+    def leave(self) -> None:
+        """Do not go on, whatever is told."""
+        if isinstance(self._waits, Slot):
+            self._waits.leave()
+
     def cancel(self) -> None:
         """End it where it waits: at once, or when the future that it waits for is cancelled."""
         waits, self._waits = self._waits, None
@@ -183,9 +188,11 @@ class Fibers:
 
     async def cancel(self) -> None:
         """Cancel what is left, and wait for it to end."""
-        for fiber in list(self._fibers):
-            if fiber in self._fibers:  # else the end of another one let it end
-                fiber.cancel()
+        fibers = list(self._fibers)
+        for fiber in fibers:  # or the end of one would let the next one begin
+            fiber.leave()
+        for fiber in fibers:
+            fiber.cancel()
         while self._fibers:
             await self.drain(1.0)
 

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -19,10 +18,9 @@ from rules.framing import field as header_field
 from rules.identity import Harvest, Translation
 from rules.message import Side
 from rules.sample import in_sample
-from rules.source import Parts, Place, Source, read
+from rules.source import Parts, Place, Source, decoded_path, read
 from rules.stage import DUTIES, Mirror, Stage
 
-_NOWHERE: Mapping[str, tuple[int, int]] = MappingProxyType({})
 _SEGMENT = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
 
 
@@ -91,11 +89,17 @@ class Route:
     translations: tuple[Translation, ...] = ()
     reads_body: bool = field(init=False)
     """Whether its keys or its translations stand in the body."""
+    path_key: str = field(init=False)
+    """The path capture that alone is its entity key; "" where it is not so simple."""
 
     def __post_init__(self) -> None:
         sources = [*self.entity_keys, *(wish.source for wish in self.translations)]
         in_body = any(source.place in (Place.JSON, Place.FORM) for source in sources)
         object.__setattr__(self, "reads_body", in_body)
+        only = self.entity_keys[0] if len(self.entity_keys) == 1 else None
+        simple = only is not None and only.place is Place.PATH and self.ordering is not _UNORDERED
+        named = simple and only is not None and only.name in self.match.path.groupindex
+        object.__setattr__(self, "path_key", only.name if named and only is not None else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +145,12 @@ class Plan(Struct, frozen=True, gc=False):
     mirror: Mirror
     write: bool
     skip: Skip | None = None
-    captures: Mapping[str, tuple[int, int]] = _NOWHERE
+    found: re.Match[str] | None = None
+
+    @property
+    def captures(self) -> Mapping[str, tuple[int, int]]:
+        """Where the route's path captures stand in the target, as (start, end)."""
+        return {} if self.found is None else _spans(self.found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +159,7 @@ class _Rule:
 
     match: Match
     asks_more: bool
-    names: tuple[str, ...]
+    captures: bool
     safe: Plan
     mutating: Plan
 
@@ -186,11 +195,11 @@ def plan(head: RequestHead, policy: Policy) -> Plan:
         if found is None or (rule.asks_more and not _others_match(match, head)):
             continue
         chosen = rule.safe if method in SAFE_METHODS else rule.mutating
-        if not rule.names:
+        if not rule.captures:
             return chosen
         return Plan(
             chosen.route, chosen.category, chosen.stage, chosen.primary, chosen.mirror, chosen.write,
-            chosen.skip, dict(zip(rule.names, found.regs[1:], strict=True)),
+            chosen.skip, found,
         )  # fmt: skip
     rule = policy.rules[-1]  # `*`, or the authority of a CONNECT: no path matches that
     return rule.safe if method in SAFE_METHODS else rule.mutating
@@ -201,7 +210,7 @@ def _rule(route: Route, policy: Policy) -> _Rule:
     return _Rule(
         match,
         bool(match.host or match.headers),
-        tuple(match.path.groupindex),
+        match.path.groups > 0,
         _planned(route, policy, mutating=False),
         _planned(route, policy, mutating=True),
     )
@@ -256,6 +265,14 @@ def lanes(plan_: Plan, parts: Parts) -> tuple[str, ...]:
     if not keys or None in keys:
         names.add(route.name)
     return tuple(sorted(names))
+
+
+def path_lanes(plan_: Plan) -> tuple[str, ...] | None:
+    """What `lanes` would say, where the head alone tells it and every entity is mirrored; else None."""
+    route = plan_.route
+    if not route.path_key or plan_.found is None or plan_.category.percent < 100.0:
+        return None
+    return (f"{route.entity or route.name}:{decoded_path(plan_.found[route.path_key])}",)
 
 
 def is_sampled(plan_: Plan, policy: Policy, parts: Parts) -> bool:

@@ -115,10 +115,12 @@ def _with(parts: Parts, *, target: str | None = None, payload: bytes | None = No
     )
 
 
+def decoded_path(text: str) -> str:
+    """A part of a path, percent-decoded as UTF-8; bytes that are not UTF-8 stay apart from each other (as \\xff)."""
+    return text if text.isalnum() and text.isascii() else _decoded(text)
+
+
 def _decoded(text: str, *, plus: bool = False) -> str:
-    """Percent-decoded UTF-8; bytes that are not UTF-8 stay apart from each other (as \\xff)."""
-    if text.isalnum() and text.isascii():
-        return text
     raw = text.encode("latin-1")
     return unquote_to_bytes(raw.replace(b"+", b" ") if plus else raw).decode(
         "utf-8", "backslashreplace"
@@ -131,7 +133,7 @@ def _encoded(value: str) -> str:
 
 def _read_path(name: str, parts: Parts) -> str | None:
     span = parts.captures.get(name)
-    return None if span is None else _decoded(parts.target[span[0] : span[1]])
+    return None if span is None else decoded_path(parts.target[span[0] : span[1]])
 
 
 def _read_header(name: str, head: bytes) -> str | None:

@@ -42,7 +42,7 @@ def traced(head: bytes, lines: bytes, number: int, flags: bytes) -> bytes:
     """
     if not flags:
         return b"%b%b\r\n" % (head[:-2], lines)
-    found = _FIELDS.findall(head)
+    found = _FIELDS.findall(head) if b"\r\ntrace" in head.lower() else None
     if found:
         if _trace_id(found):
             return b"%b%b\r\n" % (head[:-2], lines)

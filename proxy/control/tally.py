@@ -74,7 +74,9 @@ class Tally:
         """One call to a side: its status class or cause, and how long it took."""
         key = (role, word)
         self.outcomes[key] = self.outcomes.get(key, 0) + 1
-        self.latencies[role].observe(latency_s)
+        latencies = self.latencies[role]
+        latencies.counts[bisect_left(LATENCY_BOUNDS_S, latency_s)] += 1
+        latencies.total += latency_s
 
     def holds(self) -> bool:
         """Whether the law holds."""

@@ -190,8 +190,9 @@ class Delivery:
         finally:
             self._active[intent.category] -= 1
             self._in_work -= 1
-            for category in self._runnable:
-                self._pump(category)
+            for category in list(self._runnable):
+                if self._runnable[category]:
+                    self._pump(category)
 
     def _again(self, intent: Intent, error: Exception) -> None:
         """A try ended in an exception of ours: a disk that cannot be read is waited for, a bug is not."""
@@ -217,9 +218,7 @@ class Delivery:
             if request is None or reply is None:
                 request, reply = await rooms.journal.load(intent)
             job = self._job(intent, request, reply)
-            prepared: Prepared | Missing | Untranslatable = Prepared(request, {})
-            if job.route.translations:
-                prepared = await rooms.secondary.prepare(job)
+            prepared = rooms.secondary.ready(job) or await rooms.secondary.prepare(job)
         except (Damaged, OSError) as error:
             self._hinder(intent, Untranslatable(f"damaged_payload: {error}"))
             return

@@ -5,8 +5,6 @@ Law: it decides by values only (`rules.route.plan`), in one look at one policy.
 
 from collections.abc import Callable
 
-from msgspec.structs import replace
-
 from proxy.flow.relay import Last, Relay
 from proxy.flow.tunnel import Asking
 from proxy.flow.write import Rooms, Write
@@ -38,13 +36,13 @@ class Door:
 
     def __call__(self, client: Downstream, head: RequestHead) -> Sink | Refusal:
         rooms = self._rooms
-        head = self._announced(client, head)
-        if self._instance in head.head:
+        sent = self._announced(client, head)
+        if self._instance in sent:
             return Refusal(508, "this request has been through this sidecar already")
         policy = self._policy()
         chosen = plan(head, policy)
         way = rooms.exits[chosen.primary]
-        if way.maps and not way.knows(head.head):
+        if way.maps and not way.knows(sent):
             return Refusal(403, "the primary has no credential for this one; nothing was sent")
         if chosen.mirror is not _NONE:
             return self._limit(head, chosen) or Write(client, head, chosen, policy, rooms)
@@ -52,7 +50,7 @@ class Door:
             rooms.tally.skip(chosen.skip)
         else:
             rooms.tally.relayed += 1
-        sent = way.head(head.head)
+        sent = way.head(sent)
         if head.asks:
             sent = with_line(sent, head.asks)
         relay = Relay(client, rooms.pools[chosen.primary], head, sent, rooms.fibers)
@@ -62,16 +60,16 @@ class Door:
             relay.receiver = Last(client, None, begun=False)
         return relay
 
-    def _announced(self, client: Downstream, head: RequestHead) -> RequestHead:
-        """What both sides and every replay get beside the client's bytes: put on once, and journaled."""
+    def _announced(self, client: Downstream, head: RequestHead) -> bytes:
+        """The head with what both sides and every replay get beside the client's bytes: put on once, and
+        journaled. The client's connection remembers it."""
         sent = head.head
         if self._forwards:
             client.peer = client.peer or _peer(client)
             sent = forwarded(sent, head.host, client.peer, self._forwarding)
-        client.sent_head = sent = traced(
-            sent, VIA[head.minor], self._chance(NUMBER_BITS), self._flags
-        )
-        return replace(head, head=sent)
+        sent = traced(sent, VIA[head.minor], self._chance(NUMBER_BITS), self._flags)
+        client.sent_head = sent
+        return sent
 
     def _limit(self, head: RequestHead, chosen: Plan) -> Refusal | None:
         """Why a write cannot be taken now, before any of it was sent anywhere."""

@@ -32,11 +32,15 @@ class Evidence:
             return
         self._tally.verdicts[verdict.kind] += 1
         ledger = self._ledger
-        if ledger is None or len(ledger.writer) > PENDING_MAX:
+        if ledger is None:
             self._tally.ledger_dropped += 1
             return
         ledger.count(job.route.name, verdict.kind)
-        if verdict.kind not in _AGREE:
+        if verdict.kind in _AGREE:
+            return
+        if len(ledger.writer) > PENDING_MAX:
+            self._tally.ledger_dropped += 1
+        else:
             ledger.keep(self._sample(intent, job, tried, category))
 
     def event(self, event: str, **details: str) -> None:

@@ -46,6 +46,7 @@ APART_BYTES_MIN = 16_384
 """Bodies beyond this are parsed and compared in a thread: field by field, 16 KiB take some 5 ms."""
 
 _SECONDARY = Role.SECONDARY
+_NOTHING: Mapping[Key, str] = {}
 _CLASSES = tuple(f"{digit}xx" for digit in range(10))
 
 REPLY_BYTES_MAX = 65536
@@ -109,6 +110,12 @@ class Secondary:
         self._pending_max = pending_max
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "compare")
+
+    def ready(self, job: Job) -> Prepared | None:
+        """The request as it is, where nothing is to be put in; None: ask `prepare`."""
+        if job.route.translations or self._exits[job.primary.other].maps:
+            return None
+        return Prepared(job.request, _NOTHING)
 
     async def prepare(self, job: Job) -> Prepared | Missing | Untranslatable:
         """Translate the request for the secondary. Raises OSError when its spool file cannot be read."""

@@ -4,7 +4,7 @@ Law: bounded in number; one too many, an open breaker or a missing identity is a
 """
 
 from proxy.flow.delivery import Delivery, Rooms
-from proxy.flow.secondary import Job, Missing, Prepared, Untranslatable
+from proxy.flow.secondary import Job, Prepared
 from proxy.wire.body import discard
 from rules.compare import VerdictKind
 from rules.message import Reply, Request
@@ -36,26 +36,22 @@ class Shadow:
         self._rooms.fibers.start(self._run(job, category))
 
     async def _run(self, job: Job, category: str) -> None:
+        rooms = self._rooms
         try:
-            await self._try(job, category)
+            prepared = rooms.secondary.ready(job) or await rooms.secondary.prepare(job)
+            if not isinstance(prepared, Prepared):
+                rooms.guard.release(category)
+                rooms.tally.verdicts[VerdictKind.NOT_COMPARABLE] += 1
+                return
+            tried = await rooms.secondary.send(job, prepared)
+            rooms.guard.record(category, tried.outcome, job.reply.latency_s)
+            if tried.pairs:
+                self._delivery.learn(tried.pairs, job.primary)
+            rooms.evidence.record(None, job, tried, category)
         except BaseException:
-            self._rooms.guard.release(category)
+            rooms.guard.release(category)
             raise
         finally:
             self._pending -= 1
-            discard(job.request)
-
-    async def _try(self, job: Job, category: str) -> None:
-        rooms = self._rooms
-        prepared: Prepared | Missing | Untranslatable = Prepared(job.request, {})
-        if job.route.translations:
-            prepared = await rooms.secondary.prepare(job)
-        if not isinstance(prepared, Prepared):
-            rooms.guard.release(category)
-            rooms.tally.verdicts[VerdictKind.NOT_COMPARABLE] += 1
-            return
-        tried = await rooms.secondary.send(job, prepared)
-        rooms.guard.record(category, tried.outcome, job.reply.latency_s)
-        if tried.pairs:
-            self._delivery.learn(tried.pairs, job.primary)
-        rooms.evidence.record(None, job, tried, category)
+            if job.request.spool:
+                discard(job.request)

@@ -5,9 +5,10 @@ whatever the client does. Nothing here waits for the secondary.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from proxy.control.log import Log
 from proxy.control.settings import Journal as JournalSettings
@@ -32,7 +33,7 @@ from rules.framing import Refusal, RequestHead
 from rules.identity import parts_of
 from rules.message import Cause, Failure, Framing, Outcome, Reply, Request, Role, Side
 from rules.problem import status_of
-from rules.route import Ordering, Plan, Policy, Skip, is_sampled, lanes
+from rules.route import Ordering, Plan, Policy, Skip, is_sampled, lanes, path_lanes
 from rules.stage import Mirror
 from rules.trace import trace_id
 
@@ -76,6 +77,7 @@ class Write:
         "_plan",
         "_policy",
         "_rooms",
+        "_sent_head",
         "_spool",
         "_streamed",
         "_whole",
@@ -87,6 +89,7 @@ class Write:
         self._client = client
         self._gone = False
         self._head = head
+        self._sent_head = client.sent_head
         self._plan = plan
         self._policy = policy
         self._rooms = rooms
@@ -156,27 +159,26 @@ class Write:
 
     def _go(self, body: bytes, spool: str | None = None, size: int = 0) -> None:
         self._whole = True
-        self._rooms.fibers.start(self._run(self._request(body, spool, size)))
+        request, plan = self._request(body, spool, size), self._plan
+        names = path_lanes(plan)
+        if names is None:
+            work = self._sorted(request)
+        elif plan.mirror is _SHADOW:
+            work = self._unjournaled(request, _SHADOWED)
+        else:
+            work = self._journaled(request, self._intent(request, names))
+        self._rooms.fibers.start(self._run(work))
 
     def _request(self, body: bytes, spool: str | None = None, size: int = 0) -> Request:
         head = self._head
         return Request(
-            method=head.method, target=head.target, head=head.head, body=body,
+            method=head.method, target=head.target, head=self._sent_head, body=body,
             chunked=head.framing is _CHUNKED, spool=spool, body_bytes=size or len(body),
         )  # fmt: skip
 
-    async def _run(self, request: Request) -> None:
+    async def _run(self, work: Coroutine[Any, None, None]) -> None:
         try:
-            if request.spool and self._plan.route.reads_body:
-                sampled, names = await asyncio.to_thread(self._keys, request)
-            else:
-                sampled, names = self._keys(request)
-            if not sampled:
-                await self._unjournaled(request, Skip.SAMPLE)
-            elif self._plan.mirror is _SHADOW:
-                await self._unjournaled(request, _SHADOWED)
-            else:
-                await self._journaled(request, self._intent(request, names))
+            await work
         except Exception:
             self._client.refuse(
                 Refusal(502, "the sidecar failed; the primary may have applied the write")
@@ -184,6 +186,19 @@ class Write:
             raise
         finally:
             self._rooms.tally.in_flight -= 1
+
+    async def _sorted(self, request: Request) -> None:
+        """Find out whether the entity is mirrored, and its lanes, where the whole request tells it."""
+        if request.spool and self._plan.route.reads_body:
+            sampled, names = await asyncio.to_thread(self._keys, request)
+        else:
+            sampled, names = self._keys(request)
+        if not sampled:
+            await self._unjournaled(request, Skip.SAMPLE)
+        elif self._plan.mirror is _SHADOW:
+            await self._unjournaled(request, _SHADOWED)
+        else:
+            await self._journaled(request, self._intent(request, names))
 
     def _keys(self, request: Request) -> tuple[bool, tuple[str, ...]]:
         """Whether the entity is within the percent, and the lanes of the write."""

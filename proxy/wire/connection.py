@@ -198,12 +198,13 @@ class Connection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high, low)
 
     def data_received(self, data: bytes) -> None:
-        if self._receiver is None:
+        receiver = self._receiver
+        if receiver is None:
             self.transport.abort()  # nobody asked: the server is out of step
-        elif self._head is None:
-            self._take_head(self._buffer + data if self._buffer else data)
-        else:
+        elif self._head is not None:
             self._take_body(data)
+        elif self._buffer or not self._take_whole(data, receiver):
+            self._take_head(self._buffer + data)
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -251,6 +252,22 @@ class Connection(asyncio.Protocol):
             room.set_result(None)
 
     # the reply
+
+    def _take_whole(self, data: bytes, receiver: Receiver) -> bool:
+        """The usual reply: all of it at once, and nothing unusual in it. It says what the long way would say."""
+        end = data.find(b"\r\n\r\n") + 4
+        if not 4 <= end <= REPLY_HEAD_BYTES_MAX:
+            return False
+        raw = data[:end]
+        head = parse_reply(raw, self._method)
+        if head is None or head.framing not in _COUNTED or len(data) != end + head.length:
+            return False
+        if head.status < 200 or not is_reply_head(raw):
+            return False
+        self._head = head
+        self._finish(clean=True)
+        receiver.reply(head, data[end:], True)
+        return True
 
     def _take_head(self, data: bytes) -> None:
         while (end := data.find(b"\r\n\r\n") + 4) >= 4:

@@ -7,9 +7,9 @@ the others grow old and are closed before the server closes them.
 
 import asyncio
 import math
-import time
 from collections import deque
 from contextlib import ExitStack, suppress
+from time import monotonic
 from typing import Protocol
 
 from proxy.control.settings import Backend
@@ -22,7 +22,9 @@ from rules.framing import ReplyHead
 from rules.message import Cause, Failure, Outcome, Reply, Request
 
 EVENT_STREAM = b"text/event-stream"
+
 _OLD = b" HTTP/1.0\r\n"
+"""After a request of HTTP/1.0 the server closes, and need not say so (RFC 9112 9.3)."""
 
 
 class Hearer(Protocol):
@@ -38,34 +40,37 @@ class Exchange(Slot[Outcome]):
     With a `hearer`: it is told of interim replies; and of a longer body, or an event stream, the outcome
     is the start, `truncated`, and the rest waits on the socket until `pass_on` names who gets it.
     Without: the rest is read and dropped, so that the connection stays of use. `connection` is None
-    until the request is on its way.
+    until the request is on its way; if the request is the `last` there, it is of no more use then.
     """
 
-    __slots__ = ("_head", "_hearer", "_limit", "_pieces", "_size", "_started", "connection")
+    __slots__ = ("_head", "_hearer", "_last", "_limit", "_pieces", "_size", "_started", "connection")
 
-    def __init__(self, limit: int, hearer: Hearer | None) -> None:
+    def __init__(self, limit: int, hearer: Hearer | None, *, last: bool = False) -> None:
         Slot.__init__(self)
         self.connection: Connection | None = None
-        self._head: ReplyHead | None = None
         self._hearer = hearer
+        self._last = last
         self._limit = limit
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._started = 0.0
+        self._pieces: list[bytes] = []  # of a reply that does not come in one piece
+        self._head: ReplyHead
+        self._size: int
+        self._started: float
 
     def start(self, connection: Connection, method: str, data: bytes, *, ended: bool) -> None:
-        """Send the request on this connection; after one of HTTP/1.0 it is of no more use (RFC 9112 9.3)."""
+        """Send the request on this connection."""
         self.connection = connection
-        if _OLD in data:
+        if self._last:
             connection.retires_at = 0.0
         self._started = connection.start(self, method, data, ended=ended)
 
     def reply(self, head: ReplyHead, data: bytes, ended: bool) -> None:
         """Part of Receiver."""
         if ended and len(data) <= self._limit:
-            self._resolve(head, data, truncated=False)
+            latency_s = monotonic() - self._started
+            self.resolve(Reply(head.status, head.head, data, head.framing, False, latency_s))
             return
         self._head = head
+        self._size = 0
         if EVENT_STREAM in head.head:
             self._limit = -1
         self.data(data, ended)
@@ -79,17 +84,15 @@ class Exchange(Slot[Outcome]):
         """Part of Receiver."""
         if self.done:
             return  # nobody wants the rest
-        assert self._head is not None
         assert self.connection is not None
         self._pieces.append(data)
         self._size += len(data)
         if ended and self._size <= self._limit:
-            self._resolve(self._head, b"".join(self._pieces), truncated=False)
+            self._resolve(truncated=False)
         elif self._size > self._limit:
             if self._hearer is not None and not ended:
                 self.connection.flow(reading=False)
-            self._resolve(self._head, b"".join(self._pieces), truncated=not ended)
-            self._pieces = []
+            self._resolve(truncated=not ended)
 
     def failed(self, failure: Failure) -> None:
         """Part of Receiver."""
@@ -107,9 +110,9 @@ class Exchange(Slot[Outcome]):
             detail = "the connection ended before the reply did"
             rest.failed(Failure(cause=Cause.RESET, sent=True, detail=detail))
 
-    def _resolve(self, head: ReplyHead, body: bytes, *, truncated: bool) -> None:
-        assert self.connection is not None
-        latency_s = self.connection.now() - self._started
+    def _resolve(self, *, truncated: bool) -> None:
+        head, latency_s = self._head, monotonic() - self._started
+        body, self._pieces = b"".join(self._pieces), []
         self.resolve(Reply(head.status, head.head, body, head.framing, truncated, latency_s))
 
 
@@ -124,7 +127,7 @@ class Pool:
         self._dialer = Dialer(backend, say)
         self._lifetime_s = backend.lifetime_seconds or math.inf
         self._loop = asyncio.get_running_loop()
-        self.now = time.monotonic  # the time of uvloop stands still for a whole turn of the loop
+        self.now = monotonic  # the time of uvloop stands still for a whole turn of the loop
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._asking: set[asyncio.Task[None]] = set()
@@ -139,7 +142,7 @@ class Pool:
         self, request: Request, head: bytes, limit: int, hearer: Hearer | None = None
     ) -> Exchange:
         """Send a whole request under `head`; the exchange, which resolves with its outcome."""
-        exchange = Exchange(limit, hearer)
+        exchange = Exchange(limit, hearer, last=_OLD in head)
         connection = None if request.spool is not None else self.idle()
         if connection is not None:
             exchange.start(connection, request.method, head + request.body, ended=True)
@@ -183,8 +186,9 @@ class Pool:
 
     def idle(self) -> Connection | None:
         """A free open connection, if there is one now."""
-        while self._idle:
-            connection = self._idle.pop()
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
             if not connection.transport.is_closing():
                 return connection
         return None
@@ -246,10 +250,10 @@ class Pool:
 
     def give_back(self, connection: Connection) -> None:
         """Part of Keeper: the longest waiting gets it, else it is idle."""
-        connection.idle_since = self.now()
-        if connection.idle_since > connection.retires_at:
+        connection.idle_since = now = monotonic()
+        if now > connection.retires_at:
             connection.transport.close()
-        elif not self._wake(connection):
+        elif not (self._waiting and self._wake(connection)):
             self._idle.append(connection)
 
     def forget(self, connection: Connection) -> None:

@@ -424,7 +424,7 @@ async def test_a_slot_that_is_resolved_after_its_fiber_was_cancelled_wakes_nobod
     assert (len(fibers), log.getvalue()) == (0, "")
 
 
-async def test_a_fiber_that_ends_because_another_one_was_cancelled_has_ended_well() -> None:
+async def test_a_fiber_does_not_begin_what_the_end_of_another_one_lets_it_begin() -> None:
     fibers, log = fibers_and_log()
     turn: Slot[None] = Slot()
     ended: list[str] = []
@@ -433,19 +433,21 @@ async def test_a_fiber_that_ends_because_another_one_was_cancelled_has_ended_wel
         try:
             await Slot[None]()
         finally:
-            turn.resolve(None)
+            turn.resolve(None)  # as who leaves a turnstile does
 
     async def second() -> None:
         try:
             await turn
-            ended.append("well")
+            ended.append("begun")
         except asyncio.CancelledError:
             ended.append("cancelled")
 
-    fibers.start(first())
-    fibers.start(second())
-    await fibers.cancel()
-    assert (len(fibers), len(ended), log.getvalue()) == (0, 1, "")
+    for _ in range(5):
+        fibers.start(first())
+        fibers.start(second())
+        await fibers.cancel()
+        turn = Slot()
+    assert (len(fibers), ended, log.getvalue()) == (0, ["cancelled"] * 5, "")
 
 
 async def test_what_fails_while_it_is_cancelled_is_logged() -> None:

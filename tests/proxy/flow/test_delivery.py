@@ -6,16 +6,29 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from proxy.flow.delivery import FAILED_MAX
 from proxy.store.intent import Intent
-from rules.fate import State
+from proxy.store.recovery import young
+from rules.fate import Event, State
 from rules.message import Request
 from tests.proxy.flow.background import FAST, HOP, Background, background, configured
 from tests.proxy.flow.scripted import Answer, Fault, Gate, Scripted, Seen, backends
-from tests.proxy.samples import Clock, a_reply, a_request, an_intent, begun, crashed, rows, until
+from tests.proxy.samples import (
+    Clock,
+    a_reply,
+    a_request,
+    an_intent,
+    begun,
+    crashed,
+    journaled,
+    opened,
+    rows,
+    until,
+)
 
 Sides = tuple[Scripted, Scripted]
 
@@ -43,9 +56,8 @@ def a_write(target: str, *lanes: str, method: str = "PUT", **more: object) -> In
     return an_intent(*(lanes or ("a",)), request=a_request(method, target, b"{}"), **more)
 
 
-def row(found: Background, intent: Intent) -> sqlite3.Row:
-    sql = "SELECT * FROM intents WHERE id = ?"
-    return rows(found.journal.writer.path, sql, intent.id)[0]
+def row(found: Background, intent: Intent) -> dict[str, Any]:
+    return journaled(found.journal.directory)[intent.id]
 
 
 # order
@@ -327,14 +339,17 @@ async def test_an_identity_is_stored_in_the_transaction_that_says_done(
 ) -> None:
     _, new = sides
     new.will("/orders", created("x"))
-    both = "SELECT state, (SELECT new_value FROM identities) AS id, verdict FROM intents"
     async with background(configured(tmp_path, sides, ORDERS)) as b:
         create = a_write("/orders", method="POST", route="create")
         await b.write(create, a_reply(201, b'{"id": 1}'))
         seen: set[tuple[str, str | None]] = set()
 
         def is_done() -> bool:
-            seen.update((r["state"], r["id"]) for r in rows(b.journal.writer.path, both))
+            with closing(sqlite3.connect(b.journal.writer.path)) as db:
+                db.execute("BEGIN")  # both as they were at one moment
+                logged, _ = young(db)
+                known = db.execute("SELECT new_value FROM identities").fetchone()
+            seen.update((str(each.state), known and known[0]) for each in logged)
             return create.state is State.DONE and not len(b.journal.writer)
 
         await until(is_done)
@@ -489,6 +504,8 @@ async def test_a_damaged_payload_is_never_sent(tmp_path: Path, sides: Sides, nam
     async with background(configured(tmp_path, sides, KILL_SWITCH="1")) as b:
         await b.write(a_write("/damaged"))
         await b.write(a_write("/sound"))
+    async with opened(tmp_path):
+        pass  # a restart gives rows to what is owed
     with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
         ((value,),) = db.execute(f"SELECT {name} FROM intents WHERE id = 1").fetchall()
         db.execute(f"UPDATE intents SET {name} = ? WHERE id = 1", (b"\xff" + value[1:],))
@@ -664,6 +681,99 @@ async def test_a_verdict_is_counted_when_it_is_final_and_only_then(
         assert row(b, intent)["verdict"] == "mismatch"
         (kept,) = rows(b.ledger.writer.path, "SELECT * FROM verdicts")
         assert (kept["intent"], kept["route"], kept["verdict"]) == (1, "default", "mismatch")
+
+
+# many at once: what ends at once must not do so within what ended before it
+
+MANY = 5000
+
+UNREADABLE = """
+[[routes]]
+name = "change"
+path = "/orders/{id}"
+[routes.translate]
+"json:/to" = "order"
+"""
+
+
+async def owed(b: Background, intents: list[Intent]) -> list[Intent]:
+    """They are settled and released, all in one turn of the loop."""
+    begun_ = [await begun(b.journal, intent) for intent in intents]
+    for intent in begun_:
+        b.delivery.reserve(intent)
+        b.journal.order(intent)
+    settling = [b.journal.settle(each, Event.PRIMARY_APPLIED, a_reply()) for each in begun_]
+    for error in await asyncio.gather(*settling):
+        assert error is None
+    for intent in begun_:
+        b.delivery.release(intent)
+    return begun_
+
+
+@pytest.mark.parametrize("lanes", [1, MANY])
+async def test_thousands_that_cannot_be_translated_end_one_after_the_other(
+    tmp_path: Path, sides: Sides, lanes: int
+) -> None:
+    _, new = sides
+    async with background(configured(tmp_path, sides, UNREADABLE, **FAST)) as b:
+        b.delivery.paused = True
+        request = a_request("PUT", "/orders/1", b"no JSON")
+        await owed(
+            b, [an_intent(f"{n % lanes}", request=request, route="change") for n in range(MANY)]
+        )
+        b.delivery.start()
+        await b.reaches(lambda: b.states() == {"dead": MANY}, 20)
+        assert (len(b.delivery), new.seen, b.delivery._in_work) == (0, [], 0)
+
+
+async def test_thousands_wait_for_one_identity_and_go_on_together(
+    tmp_path: Path, sides: Sides
+) -> None:
+    _, new = sides
+    new.will("/orders", created("x"))
+    async with background(configured(tmp_path, sides, ORDERS, **FAST)) as b:
+        count = 1000
+        request = a_request("PUT", "/orders/1", b"{}")
+        await owed(b, [an_intent(request=request, route="change") for _ in range(count)])
+        await b.reaches(lambda: b.states() == {"parked": count}, 20)
+        create = a_write("/orders", method="POST", route="create")
+        await b.write(create, a_reply(201, b'{"id": 1}'))
+        await b.reaches(lambda: b.states() == {"done": count + 1}, 20)
+        assert set(new.targets()) == {"/orders", "/orders/x"}
+        assert len(b.delivery._parked) == 0
+
+
+async def test_thousands_of_damaged_payloads_are_dead_letters(tmp_path: Path, sides: Sides) -> None:
+    _, new = sides
+    count = 1000
+    async with background(configured(tmp_path, sides, KILL_SWITCH="1")) as b:
+        await owed(b, [a_write(f"/{n}") for n in range(count)])
+    async with opened(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
+        db.execute("UPDATE intents SET digest = zeroblob(16)")
+        db.commit()
+    async with background(configured(tmp_path, sides)) as b:
+        await b.reaches(lambda: b.states() == {"dead": count}, 20)
+        assert (new.seen, len(b.delivery)) == ([], 0)
+
+
+async def test_a_write_that_ends_at_once_frees_one_of_a_category_that_was_not_seen_before(
+    tmp_path: Path, sides: Sides
+) -> None:
+    _, new = sides
+    gate = Gate()
+    new.will("/first", gate)
+    settings = {**FAST, "DELIVERY_CONCURRENCY_MAX": "1"}
+    async with background(configured(tmp_path, sides, UNREADABLE, **settings)) as b:
+        await b.write(a_write("/first", "a", category="one"))
+        await until(lambda: gate.held)
+        bad = a_request("PUT", "/orders/1", b"no JSON")
+        await b.write(an_intent("b", request=bad, route="change", category="two"))
+        await b.write(a_write("/last", "b", category="three"))
+        gate.open()
+        await b.done(2)
+        assert new.targets() == ["/first", "/last"]
 
 
 # all of it at once

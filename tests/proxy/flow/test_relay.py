@@ -545,9 +545,11 @@ async def test_a_client_that_goes_while_it_waits_for_a_connection_leaves_it_to_o
             await until(lambda: len(test.pool._waiting) >= 1)
         leaving.reset()
         await until(lambda: len(test.front.clients.open) == 2)
-        for client in (busy, staying):
-            await backend.send(OK)
-            await client.answer()
+        await backend.send(OK)
+        await busy.answer()
+        await backend.until()
+        await backend.send(OK)
+        await staying.answer()
         assert len(test.server.peers) == 1
 
 

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.fiber import Slot
 from proxy.flow.turnstile import Turnstile
 
 NAMES = ("a", "b", "c")
@@ -22,8 +22,10 @@ class Street:
         self.served: list[int] = []
 
     async def go(self, number: int, lanes: tuple[str, ...], turns: int) -> None:
-        turn = await self.turnstile.enter(lanes)
+        turn: Slot[None] = Slot()
         try:
+            if not self.turnstile.enter(turn, lanes):
+                await turn
             for other in self.inside:
                 assert not set(other) & set(lanes), "two of one lane at once"
             self.inside.append(lanes)
@@ -51,7 +53,8 @@ async def passed(
         results = await asyncio.gather(*tasks, return_exceptions=True)
     failed = [each for each in results if isinstance(each, Exception)]
     assert not failed
-    last = await street.turnstile.enter(NAMES)  # nobody left a lane locked
+    last: Slot[None] = Slot()
+    assert street.turnstile.enter(last, NAMES)  # nobody left a lane locked
     street.turnstile.leave(last, NAMES)
     return street.served, sum(isinstance(each, asyncio.CancelledError) for each in results)
 
@@ -83,22 +86,46 @@ def test_whoever_is_cancelled_holds_nobody_up(
         assert mine == sorted(mine)
 
 
-async def test_a_lane_that_is_free_is_entered_without_a_wait() -> None:
+def test_a_lane_that_is_free_is_entered_without_a_wait() -> None:
     turnstile = Turnstile()
-    entering = turnstile.enter(("a",))
-    with pytest.raises(StopIteration):
-        entering.send(None)
+    first, second = Slot[None](), Slot[None]()
+    assert turnstile.enter(first, ("a",))
+    assert not turnstile.enter(second, ("a",))
+    assert turnstile.enter(Slot[None](), ("b",))
+    assert turnstile.enter(Slot[None](), ())
+
+
+def test_who_leaves_lets_the_next_one_through_at_once() -> None:
+    turnstile = Turnstile()
+    turns = [Slot[None]() for _ in range(3)]
+    for turn in turns:
+        turnstile.enter(turn, ("a",))
+    turnstile.leave(turns[0], ("a",))
+    assert [turn.done for turn in turns] == [False, True, False]
+    turnstile.leave(turns[1], ("a",))
+    assert turns[2].done
+
+
+def test_who_leaves_before_his_turn_holds_nobody_up() -> None:
+    turnstile = Turnstile()
+    turns = [Slot[None]() for _ in range(3)]
+    for turn in turns:
+        turnstile.enter(turn, ("a",))
+    turnstile.leave(turns[1], ("a",))
+    assert not turns[2].done
+    turnstile.leave(turns[0], ("a",))
+    assert turns[2].done
 
 
 async def test_who_is_cancelled_with_the_turn_in_hand_gives_it_on() -> None:
-    turnstile = Turnstile()
-    first = await turnstile.enter(("a",))
-    second = asyncio.create_task(turnstile.enter(("a",)))
-    third = asyncio.create_task(turnstile.enter(("a",)))
+    street = Street()
+    first = Slot[None]()
+    assert street.turnstile.enter(first, ("a",))
+    second = asyncio.create_task(street.go(2, ("a",), 0))
+    third = asyncio.create_task(street.go(3, ("a",), 0))
     await asyncio.sleep(0)
-    turnstile.leave(first, ("a",))  # the second's turn, which it has not noticed yet
+    street.turnstile.leave(first, ("a",))  # the second's turn, which it has not noticed yet
     second.cancel()
     async with asyncio.timeout(1):
-        turn = await third
-    turnstile.leave(turn, ("a",))
-    assert second.cancelled()
+        await third
+    assert (second.cancelled(), street.served) == (True, [3])

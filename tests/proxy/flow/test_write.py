@@ -9,7 +9,7 @@ import pytest
 from rules.compare import VerdictKind
 from tests.proxy.flow.foreground import Sidecar, sidecar
 from tests.proxy.flow.scripted import Answer, Fault, Gate, Seen
-from tests.proxy.samples import disk_broken, rows, until
+from tests.proxy.samples import disk_broken, journaled, until
 
 LONG = b"body" * 200_000  # comes in several pieces
 
@@ -27,7 +27,7 @@ def route(**keys: str) -> str:
 
 
 def on_disk(s: Sidecar) -> list[str]:
-    found = rows(s.app.journal.writer.path, "SELECT state FROM intents ORDER BY id")
+    found = journaled(s.app.journal.directory).values()
     return [row["state"] for row in found]
 
 
@@ -82,7 +82,7 @@ async def test_what_the_primary_failed_at_is_unknown_and_goes_nowhere(
         await s.idle()
         assert s.states() == {"unknown": 1}
         assert s.new.seen == []
-        (row,) = rows(s.app.journal.writer.path, "SELECT state, payload FROM intents")
+        (row,) = journaled(s.app.journal.directory).values()
         assert (row["state"], row["payload"] is None) == ("unknown", False)
 
 
@@ -282,8 +282,8 @@ async def test_a_key_in_a_long_body_is_found(tmp_path: Path) -> None:
     async with sidecar(tmp_path, toml, LISTEN_SPOOL_MEMORY_BYTES_MAX="2") as s:
         await s.ask("PUT", "/orders/1", b'{"id": 7, "long": "%s"}' % LONG)
         await s.done()
-        (row,) = rows(s.app.journal.writer.path, "SELECT lanes FROM intents")
-        assert row["lanes"] == '["orders:7"]'
+        (row,) = journaled(s.app.journal.directory).values()
+        assert row["lanes"] == ("orders:7",)
 
 
 # long replies
@@ -590,3 +590,17 @@ async def test_whatever_happens_the_secondary_gets_what_the_primary_applied_and_
             first = dict.fromkeys(seen.body for seen in s.new.seen if seen.target == target)
             assert list(first) == [body for body in applied if body in first]
         assert len(s.spools()) <= s.states().get("unknown", 0)
+
+
+async def test_a_write_that_waits_for_its_turn_at_the_end_is_not_begun(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, route(entity_key='["path:id"]')) as s:
+        gate = Gate()
+        s.legacy.always = gate
+        async with s.client() as one, s.client() as other, s.client() as third:
+            for client in (one, other, third):
+                client.ask("PUT", "/orders/1", b"x")
+                await until(lambda: gate.held)
+            await until(lambda: s.app.tally.in_flight == 3)
+            await s.app.stop()
+        assert gate.held == 1
+        assert on_disk(s) == ["p_sent"]  # the one that the primary may have

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.control.tally import Tally
-from proxy.store import schema
+from proxy.store import reader, schema
 from proxy.store.batch import StoreError
-from proxy.store.intent import Intent, Result
+from proxy.store.intent import Damaged, Intent, Result
 from proxy.store.journal import Journal
-from proxy.store.recovery import owed, recover
+from proxy.store.recovery import DAMAGED_IDS, owed, recover
 from rules.fate import CLOSED, OWED, RECOVERY, TRANSITIONS, Event, State
 from rules.message import Request, Side
 from tests.proxy.samples import (
@@ -246,3 +246,83 @@ def test_recovery_counts_every_write_once_and_a_second_restart_changes_nothing(
         before = list(db.iterdump())
         assert recover(db) == first
         assert list(db.iterdump()) == before
+
+
+async def damaged(directory: Path, place: int) -> int:
+    """A journal with five transactions in its log, the one at `place` damaged; how many rows it has."""
+    async with opened(directory / "a") as journal:
+        first = await settled(journal, an_intent("a"))
+        second = await begun(journal, an_intent("b"))
+        journal.sending(first)
+        journal.conclude(first, Event.CONFIRM, Result(""))
+        await written(journal)
+        assert await journal.settle(second, Event.PRIMARY_REJECTED, a_reply(400)) is None
+        copy = crashed(directory / "a", directory / "b")
+    with closing(sqlite3.connect(copy / "journal.db")) as db:
+        found = db.execute("SELECT id, records FROM log ORDER BY id").fetchall()
+        number, records = found[place]
+        changed = records[:9] + bytes((records[9] ^ 64,)) + records[10:]
+        db.execute("UPDATE log SET records = ? WHERE id = ?", (changed, number))
+        db.commit()
+    return len(found)
+
+
+@pytest.mark.parametrize(
+    ("place", "states"),
+    [
+        (0, {"p_rejected": 1}),  # where the first one began: nobody can tell what became of it
+        (1, {"done": 1, "p_rejected": 1}),  # where its outcome stood: it is done all the same
+        (2, {"done": 1}),  # where the second one began
+        (3, {"s_pending": 1, "p_rejected": 1}),  # where it was done: it is sent again
+        (4, {"done": 1, "unknown": 1}),
+    ],
+)
+async def test_what_a_damaged_row_of_the_log_told_is_not_believed_and_it_is_counted(
+    tmp_path: Path, place: int, states: dict[str, int]
+) -> None:
+    assert await damaged(tmp_path, place) == 5
+    tally = Tally()
+    assert reader.states(tmp_path / "b") in (
+        {"p_sent" if state == "unknown" else state: count for state, count in states.items()},
+        states,
+    )
+    async with opened(tmp_path / "b", tally) as journal:
+        found = {state.value: count for state, count in tally.states.items() if count}
+        assert found == states
+        assert tally.journal_errors == 1
+        assert tally.holds()
+        fresh = await begun(journal, an_intent("c"))
+        assert fresh.id > DAMAGED_IDS  # an id that stood there is not used again
+    tally = Tally()
+    async with opened(tmp_path / "b", tally):  # it is told once
+        assert tally.journal_errors == 0
+
+
+async def test_an_owed_write_whose_outcome_is_damaged_is_owed_and_cannot_be_sent(
+    tmp_path: Path,
+) -> None:
+    """The row where its reply stood is damaged, a later one is not: a person decides."""
+    async with opened(tmp_path / "a") as journal:
+        intent = await settled(journal, an_intent("a"))
+        journal.sending(intent)
+        journal.conclude(intent, Event.RETRY, Result("status_503"))
+        await written(journal)
+        copy = crashed(tmp_path / "a", tmp_path / "b")
+    with closing(sqlite3.connect(copy / "journal.db")) as db:
+        db.execute("UPDATE log SET digest = zeroblob(16) WHERE id = 2")
+        db.commit()
+    async with opened(copy) as journal:
+        (found,) = await journal.owed()
+        assert found.id == intent.id
+        with pytest.raises(Damaged, match="gone"):
+            await journal.load(found)
+
+
+async def test_sequence_numbers_go_on_after_everything_was_removed(tmp_path: Path) -> None:
+    for run in range(3):
+        async with opened(tmp_path) as journal:
+            for count, made in enumerate((settled, kept), 1):
+                intent = await made(journal, an_intent("a"))
+                assert intent.sequence == 2 * run + count
+                journal.sending(intent)
+                journal.conclude(intent, Event.CONFIRM, Result(""))

@@ -13,6 +13,7 @@ from proxy.wire.pool import Exchange, Pool
 from rules.message import Cause, Failure, Framing, Outcome, Reply, Request
 from tests.proxy.wire.raw import (
     OK,
+    Ear,
     Peer,
     Server,
     Taker,
@@ -57,7 +58,7 @@ async def failed(pool: Pool) -> Failure:
 
 async def begun(pool: Pool, *, hold: bool = True, limit: int = LIMIT) -> Exchange:
     request = a_request()
-    exchange = pool.ask(request, request.head, limit, hold=hold)
+    exchange = pool.ask(request, request.head, limit, Ear() if hold else None)
     await until(lambda: exchange.connection is not None)
     return exchange
 
@@ -126,7 +127,7 @@ async def test_a_connection_that_the_server_closes_as_it_is_used_is_a_failure_to
     async with serving() as server, pooling(server) as pool:
         pool.give_back(await opened(pool))
         (await server.accept()).writer.close()
-        outcome = await pool.send(a_request("POST", b"hello"), b"POST", LIMIT)
+        outcome = await pool.ask(a_request("POST", b"hello"), b"POST", LIMIT)
         assert isinstance(outcome, Failure)
         assert (outcome.cause, outcome.sent) == (Cause.RESET, True)
         assert server.accepted.empty()
@@ -484,7 +485,9 @@ async def test_what_is_passed_on_too_late_is_a_failure() -> None:
         backend = await server.accept()
         await backend.send(long_reply(LIMIT + 5) + b"x" * (LIMIT + 1))
         assert (await replied(exchange)).truncated
-        await sweeping(pool.sweep, until(lambda: not exchange.connection.is_busy))
+        connection = exchange.connection
+        assert connection is not None
+        await sweeping(pool.sweep, until(lambda: not connection.is_busy))
         taker = Taker()
         exchange.pass_on(taker)
         assert taker.failure is not None
@@ -591,7 +594,7 @@ async def test_a_backend_may_answer_at_length_while_it_still_reads(tmp_path: Pat
     path.write_bytes(b"x" * size)
     request = a_request("PUT", spool=path, size=size)
     async with serving(receive_buffer=65536) as server, pooling(server) as pool:
-        exchange = pool.ask(request, request.head, LIMIT, hold=True)
+        exchange = pool.ask(request, request.head, LIMIT, Ear())
         backend = await server.accept()
         await backend.until()
 
