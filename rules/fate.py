@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from rules.message import Failure, Outcome
+from rules.message import Failure, Outcome, Reply
 
 
 class State(StrEnum):
@@ -133,7 +133,8 @@ class Step(Struct, frozen=True, kw_only=True, gc=False):
 
 
 _APPLIED = Event.PRIMARY_APPLIED
-_CONFIRM = Step(event=Event.CONFIRM)
+CONFIRMED = Step(event=Event.CONFIRM)
+"""What to do when the secondary applied the write."""
 
 
 def move(state: State, event: Event) -> State:
@@ -157,13 +158,20 @@ def after_primary(outcome: Outcome, *, applied_redirects: bool) -> Event:
     return Event.PRIMARY_UNKNOWN if outcome.status >= 500 else Event.PRIMARY_REJECTED
 
 
+def is_confirmed(outcome: Outcome, *, applied_redirects: bool) -> bool:
+    """Whether the secondary applied the write: then `after_secondary` is CONFIRMED, whatever the try was."""
+    return isinstance(outcome, Reply) and is_applied(
+        outcome.status, applied_redirects=applied_redirects
+    )
+
+
 def after_secondary(outcome: Outcome, attempt: Try, limits: Limits) -> Step:
     """The right half of the outcome matrix, for a write that the primary applied."""
     if isinstance(outcome, Failure):
         return _retry(str(outcome.cause), attempt, limits)
     status = outcome.status
     if is_applied(status, applied_redirects=attempt.applied_redirects):
-        return _CONFIRM
+        return CONFIRMED
     if status >= 500 or status in RETRIED_STATUSES:
         return _retry(f"status_{status}", attempt, limits)
     if status in (404, 410) and attempt.method == "DELETE" and attempt.attempts > 1:

@@ -1,8 +1,7 @@
 """HTTP/1.x heads: bytes in, a checked `RequestHead` or `ReplyHead` out, or a refusal.
 
 Law: strict. What RFC 9112 leaves ambiguous is refused, never repaired, because two parsers that
-repair differently are two different requests. Bodies stay as they were on the wire; only
-`unchunk` looks inside. llhttp (in `proxy.wire`) checks every head a second time.
+repair differently are two different requests. Bodies stay as they were on the wire. llhttp (in `proxy.wire`) checks every head a second time.
 
 Most heads take a short way (`rules.plain`); the rest go through `_Specials`. A test holds both ways
 to the same answers.
@@ -15,6 +14,7 @@ from functools import cache
 from msgspec import Struct
 
 from rules.message import Fields, Framing
+from rules.plain import HOST, TOKEN, VALUE
 from rules.plain import REPLY as PLAIN_REPLY
 from rules.plain import REQUEST as PLAIN_REQUEST
 from rules.target import sent_target
@@ -28,10 +28,9 @@ SAFE_METHODS = frozenset(
 CONTENT_LENGTH_DIGITS_MAX = 15
 """A length of more digits than this (a petabyte) is refused: it overflows in somebody's parser."""
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_FIELD = rb"(?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+\r\n)"
+_FIELD = rb"(?:%b:%b\r\n)" % (TOKEN, VALUE)
 _REQUEST = re.compile(
-    rb"(%b) ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/([0-9]\.[0-9])\r\n%b*+\r\n" % (_TOKEN, _FIELD)
+    rb"(%b) ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/([0-9]\.[0-9])\r\n%b*+\r\n" % (TOKEN, _FIELD)
 )
 _REPLY = re.compile(
     rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n" + _FIELD + rb"*+\r\n"
@@ -40,13 +39,9 @@ _SPECIAL = re.compile(  # the look-ahead only makes it faster
     rb"\r\n(?=[hcteukpHCTEUKP])(?i:(host|content-length|transfer-encoding|connection|expect|upgrade"
     rb"|keep-alive|te|proxy-connection)):[ \t]*([^\r]*)"
 )
-_FRAGMENT = re.compile(rb"(?=" + _TOKEN + rb")[^\r\n]++(?:\r\Z|\r\n|\Z)")
+_FRAGMENT = re.compile(rb"(?=" + TOKEN + rb")[^\r\n]++(?:\r\Z|\r\n|\Z)")
 _FIELD_LINE = re.compile(rb"\r\n([^:\r]+):[ \t]*([^\r]*)")
-_TRAILER_LINE = re.compile(_FIELD)
-_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
-_EXTENSION = rb";[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+" % (_TOKEN, _TOKEN, _QUOTED)
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15}+)(?:(?=[^\r]{0,1001}\r)(?:%b)++)?+\r\n" % _EXTENSION)
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*)(?::[0-9]*)?")
+_HOST = re.compile(HOST)
 
 HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"))
 """Fields of one connection, never forwarded (RFC 9110 7.6.1). Transfer-Encoding is hop-by-hop too,
@@ -55,8 +50,8 @@ but the body is passed on in the framing it came in, so it stays."""
 _CLOSE, _LENGTH, _NONE = Framing.CLOSE, Framing.LENGTH, Framing.NONE
 # An enum's member costs 80 ns to look up in Python 3.11, a global 2: so it is in all that runs per request.
 
-_FRAMING_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"host"))
-_TRAILERS_FORBIDDEN = _FRAMING_FIELDS | HOP_BY_HOP
+FRAMING_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"host"))
+"""Fields that frame or route a message: nothing may take them away or bring them late."""
 _BODY_FIELDS = frozenset((b"content-length", b"transfer-encoding"))
 _PLAIN_OPTIONS = frozenset((b"close", b"keep-alive"))
 
@@ -222,42 +217,6 @@ def parse_reply(head: bytes, method: str) -> ReplyHead | None:
     return ReplyHead(code, out, _LENGTH if length else _NONE, length, close is None)
 
 
-def parse_chunk_line(line: bytes) -> int | None:
-    """The size that a chunk line (with its CRLF) announces, or None when it is malformed."""
-    match = _CHUNK_LINE.fullmatch(line)
-    return int(match.group(1), 16) if match else None
-
-
-def skip_chunks(body: bytes, at: int) -> int:
-    """Where, from a chunk line on, the last chunk ends that lies whole and well-formed in `body`."""
-    while (match := _CHUNK_LINE.match(body, at)) is not None:
-        end = match.end() + int(match.group(1), 16)
-        if end == match.end() or body[end : end + 2] != b"\r\n":
-            break
-        at = end + 2
-    return at
-
-
-def is_trailer(line: bytes) -> bool:
-    """Whether a line (with its CRLF) is a trailer field that may be passed on (RFC 9110 6.5.1)."""
-    name = line.split(b":", 1)[0].lower()
-    return _TRAILER_LINE.fullmatch(line) is not None and name not in _TRAILERS_FORBIDDEN
-
-
-def unchunk(body: bytes) -> bytes:
-    """The payload of a complete, already checked chunked body."""
-    pieces: list[bytes] = []
-    at = 0
-    while True:
-        end = body.index(b"\n", at) + 1
-        size = parse_chunk_line(body[at:end])
-        assert size is not None, "only checked bodies come here"
-        if size == 0:
-            return b"".join(pieces)
-        pieces.append(body[end : end + size])
-        at = end + size + 2
-
-
 def _is_length(value: bytes) -> bool:
     return value.isdigit() and len(value) <= CONTENT_LENGTH_DIGITS_MAX
 
@@ -317,7 +276,7 @@ class _Specials:
         options = frozenset(option.strip(b" \t") for option in value.lower().split(b","))
         self.options |= options
         self.dropped |= options - _PLAIN_OPTIONS - {b""}
-        if options & _FRAMING_FIELDS:
+        if options & FRAMING_FIELDS:
             self._refuse(400, "Connection names a field that frames or routes the message")
 
     def _refuse(self, status: int, detail: str) -> None:

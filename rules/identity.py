@@ -7,8 +7,9 @@ caller looks them up; `translate` puts them in. What is not found parks the inte
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rules.chunks import unchunk
 from rules.coding import Unreadable, decoded
-from rules.framing import field, unchunk, with_line, without
+from rules.framing import field, with_line, without
 from rules.message import Reply, Request
 from rules.source import Parts, Source, read, write
 

@@ -8,12 +8,14 @@ here, and 1.9 us with one expression for the grammar and another one for the spe
 
 import re
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
-_HOST = rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*+)(?::[0-9]*+)?"
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
+HOST = rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*+)(?::[0-9]*+)?"
+"""The grammar of names (RFC 9110 5.6.2), of values on the wire (5.5), and of a Host field (RFC 3986 3.2.2)."""
+
 _OTHER = (
     rb"(?![hcteukpHCTEUKP](?i:ost|ontent-length|onnection|ransfer-encoding|e|xpect|pgrade|eep-alive"
-    rb"|roxy-connection):)" + _TOKEN + rb":" + _VALUE + rb"\r\n"
+    rb"|roxy-connection):)" + TOKEN + rb":" + VALUE + rb"\r\n"
 )
 
 
@@ -26,19 +28,19 @@ def _fields(*known: bytes) -> bytes:
     return b"(?:" + b"|".join((_OTHER, *known)) + rb")*+\r\n"
 
 
-_HOST_FIELD = rb"[Hh](?i:ost):[ \t]*+(" + _HOST + rb")"
+_HOST_LINE = rb"[Hh](?i:ost):[ \t]*+(" + HOST + rb")"
 _LENGTH = rb"[Cc](?i:ontent-length):[ \t]*+([0-9]{1,15}+)"
 _CONNECTION = rb"([Cc](?i:onnection):[ \t]*+(?i:keep-alive|(close)))"
 
 REQUEST = re.compile(
-    rb"(%b) (/[\x21\x22\x24-\x7e\x80-\xff]*+) HTTP/1\.1\r\n" % _TOKEN
-    + _fields(_once(3, _HOST_FIELD), _once(4, _LENGTH), _once(5, _CONNECTION))
+    rb"(%b) (/[\x21\x22\x24-\x7e\x80-\xff]*+) HTTP/1\.1\r\n" % TOKEN
+    + _fields(_once(3, _HOST_LINE), _once(4, _LENGTH), _once(5, _CONNECTION))
 )
 """A whole request head in origin form. Groups: method, target, Host, Content-Length, Connection's line
 without CRLF, and its value if that is close."""
 
 REPLY = re.compile(
-    rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: %b)?\r\n" % _VALUE
+    rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: %b)?\r\n" % VALUE
     + _fields(_once(2, _LENGTH), _once(3, _CONNECTION))
 )
 """A whole head of a final reply. Groups: status, Content-Length, Connection's line, and close."""

@@ -26,6 +26,7 @@ LEVELS: dict[str, int] = {
     "rules.pointer": 1,
     "rules.sample": 1,
     "rules.stage": 1,
+    "rules.chunks": 2,
     "rules.diff": 2,
     "rules.forwarded": 2,
     "rules.outbound": 2,

@@ -155,7 +155,12 @@ class Backend:
     connect_timeout_ms: int = key(2000, "How long a connection may take to open.", "ms", _TIME)
     tls_timeout_ms: int = key(5000, "How long a TLS handshake may take.", "ms", _TIME)
     first_byte_timeout_ms: int = key(30000, "How long the reply may take to begin.", "ms", _TIME)
-    total_timeout_ms: int = key(60000, "How long the whole exchange may take.", "ms", _TIME)
+    total_timeout_ms: int = key(
+        60000,
+        "How long the exchange may take; a relayed stream: how long it may pause.",
+        "ms",
+        _TIME,
+    )
     idle_timeout_ms: int = key(4000, "How long an unused connection is kept.", "ms", _TIME)
     lifetime_seconds: float = key(
         300.0, "The age at which a connection is not used again; 0 is any.", "seconds", _AGE

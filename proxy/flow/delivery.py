@@ -5,7 +5,7 @@ it is done, dead or taken back. It is sent only when it is durable (`release`) a
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +21,16 @@ from proxy.store.batch import StoreError
 from proxy.store.intent import Damaged, Intent, Result
 from proxy.store.journal import Journal
 from rules.breaker import Breaker
-from rules.fate import Event, Limits, State, Step, Try, after_secondary
+from rules.fate import (
+    CONFIRMED,
+    Event,
+    Limits,
+    State,
+    Step,
+    Try,
+    after_secondary,
+    is_confirmed,
+)
 from rules.framing import field
 from rules.identity import Key, Pair
 from rules.message import Reply, Request, Side
@@ -71,7 +80,7 @@ class Delivery:
         self._lanes: Lanes[Intent] = Lanes()
         self._durable: dict[Intent, None] = {}  # in the primary's order
         self._runnable: dict[str, deque[Intent]] = {}
-        self._active: dict[str, int] = {}
+        self._active: Counter[str] = Counter()
         self._in_work = 0  # of all categories
         self._pumping: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -158,14 +167,14 @@ class Delivery:
             self._pumping.discard(category)
 
     def _run_some(self, category: str, queue: deque[Intent]) -> None:
-        guard = self._rooms.guard
+        guard, active = self._rooms.guard, self._active
         most = self._settings.concurrency_max
         limit = max(1, int(most * guard.share(category)))
-        while queue and self._active.get(category, 0) < limit and self._in_work < most:
+        while queue and active[category] < limit and self._in_work < most:
             if not guard.admit(category):
                 self._pump_later(category, guard.wait_s(category))
                 return
-            self._active[category] = self._active.get(category, 0) + 1
+            active[category] += 1
             self._in_work += 1
             self._rooms.fibers.start(self._run(queue.popleft()))
 
@@ -229,7 +238,9 @@ class Delivery:
         self._sent.append(intent)
         tried = await rooms.secondary.send(job, prepared)
         rooms.guard.record(intent.category, tried.outcome, job.reply.latency_s)
-        step = after_secondary(tried.outcome, self._try(intent, job, tried), self._limits)
+        step = CONFIRMED
+        if not is_confirmed(tried.outcome, applied_redirects=job.route.applied_redirects):
+            step = after_secondary(tried.outcome, self._try(intent, job, tried), self._limits)
         self._conclude(intent, step, tried)
         if step.event is not _RETRY:
             rooms.evidence.record(intent.id, job, tried, intent.category)
@@ -262,18 +273,17 @@ class Delivery:
         if tried is not None:
             status = tried.outcome.status if isinstance(tried.outcome, Reply) else 0
             verdict = tried.verdict.kind if tried.verdict is not None else ""
-        intent.due_at = rooms.journal.now() + step.delay_s if step.event is _RETRY else 0.0
-        self._in_memory -= intent.bytes if self._is_over(intent, step) else 0
+        again = step.event is _RETRY
+        intent.due_at = rooms.journal.now() + step.delay_s if again else 0.0
+        if intent.request is not None and not again:
+            self._in_memory -= intent.bytes
         rooms.journal.conclude(intent, step.event, Result(step.reason, verdict, status))
-        if step.event is _RETRY:
+        if again:
             self._loop.call_later(step.delay_s, self._ready, intent)
             return
-        if step.event is _CONFIRM and tried is not None:
+        if step.event is _CONFIRM and tried is not None and tried.pairs:
             self.learn(tried.pairs, intent.primary)
         self._leave(intent)
-
-    def _is_over(self, intent: Intent, step: Step) -> bool:
-        return intent.request is not None and step.event is not _RETRY
 
     def learn(self, pairs: tuple[Pair, ...], primary: Side) -> None:
         """New identities; who waited for them goes on."""
@@ -302,7 +312,8 @@ class Delivery:
 
     def _leave(self, intent: Intent) -> None:
         self._durable.pop(intent, None)
-        self._failed.pop(intent, None)
+        if self._failed:
+            self._failed.pop(intent, None)
         for freed in self._lanes.leave(intent, intent.lanes):
             if freed in self._durable:
                 self._ready(freed)

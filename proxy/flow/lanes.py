@@ -25,10 +25,11 @@ class Lanes(Generic[Ticket]):
     def enter(self, ticket: Ticket, lanes: tuple[str, ...]) -> bool:
         """Queue a ticket in all of its lanes; whether it is first in each."""
         blocked = 0
+        queues = self._queues
         for lane in lanes:
-            queue = self._queues.get(lane)
+            queue = queues.get(lane)
             if queue is None:
-                self._queues[lane] = deque((ticket,))
+                queues[lane] = deque((ticket,))
             else:
                 queue.append(ticket)
                 blocked += 1
@@ -38,7 +39,8 @@ class Lanes(Generic[Ticket]):
 
     def leave(self, ticket: Ticket, lanes: tuple[str, ...]) -> list[Ticket]:
         """Take a ticket out, wherever it stands; the tickets that are now first in all of their lanes."""
-        self._blocked.pop(ticket, None)
+        if self._blocked:
+            self._blocked.pop(ticket, None)
         freed: list[Ticket] = []
         for lane in lanes:
             queue = self._queues[lane]

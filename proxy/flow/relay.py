@@ -5,7 +5,6 @@ writer at the other, and never fills memory.
 """
 
 import asyncio
-import math
 
 from proxy.fiber import Fibers
 from proxy.wire.connection import Connection
@@ -30,7 +29,7 @@ class Streamed:
         """Part of Receiver."""
         self._begun = True
         if not ended and self.connection is not None:
-            self.connection.deadline = math.inf  # a stream may last as long as both ends want
+            self.connection.stream()
         self._client.reply(head.head, data, head.framing, ended=ended)
 
     def interim(self, status: int, head: bytes) -> None:

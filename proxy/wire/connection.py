@@ -20,6 +20,8 @@ REPLY_HEAD_BYTES_MAX = 65536
 FILE_PIECE_BYTES = 262144
 """How much of a spool file is read and written at a time: uvloop's own largest read."""
 
+EVENT_STREAM = b"text/event-stream"
+
 WRITE_BUFFER_BYTES = (16384, 65536)
 """Unsent bytes at which a request goes on, and stops: uvloop's low mark, 16 bytes, runs the socket dry."""
 
@@ -77,7 +79,7 @@ class Connection(asyncio.Protocol):
     """One connection to a backend; idle while it has no receiver."""
 
     __slots__ = (
-        "_buffer", "_eof", "_head", "_interims", "_method", "_pool", "_reader", "_receiver",
+        "_buffer", "_eof", "_head", "_interims", "_method", "_pause_s", "_pool", "_reader", "_receiver",
         "_request_ended", "_room", "_sent_at", "_started", "_unsent", "deadline", "idle_since",
         "retires_at", "transport",
     )  # fmt: skip
@@ -97,6 +99,7 @@ class Connection(asyncio.Protocol):
         self._receiver: Receiver | None = None
         self._request_ended = False
         self._room: asyncio.Future[None] | None = None  # while the backend takes no more
+        self._pause_s = 0.0  # how long a streamed reply may pause; 0: it is not streamed
         self._sent_at = 0.0
         self._started = 0.0
         self._unsent = 0
@@ -109,6 +112,7 @@ class Connection(asyncio.Protocol):
         self._request_ended = ended
         self._head = None
         self._interims = 0
+        self._pause_s = 0.0
         self._started = self._sent_at = now = self._pool.now()
         self.deadline = now + self._pool.first_byte_timeout_s if ended else math.inf
         self.transport.write(data)
@@ -146,19 +150,29 @@ class Connection(asyncio.Protocol):
         return self._receiver is receiver
 
     def hand_over(self, receiver: Receiver) -> None:
-        """The rest of the reply goes to this receiver, for as long as it lasts."""
+        """The rest of the reply goes to this receiver, as a stream."""
         self._receiver = receiver
-        self.deadline = math.inf
+        self.stream()
         self.flow(reading=True)
 
+    def stream(self) -> None:
+        """The reply may take as long as it keeps coming: a pause of the total time-out ends it, but for an event
+        stream, which may have nothing to tell."""
+        assert self._head is not None
+        events = EVENT_STREAM in self._head.head
+        self._pause_s = math.inf if events else self._pool.total_timeout_s
+        self.deadline = self._pool.now() + self._pause_s
+
     def flow(self, *, reading: bool) -> None:
-        """Take the reply from the socket, or leave it there for now."""
+        """Take the reply from the socket, or leave it there for now: that is no pause of the backend's."""
         if self.transport.is_closing():
             return
         if reading:
             self.transport.resume_reading()
         else:
             self.transport.pause_reading()
+        if self._pause_s:
+            self.deadline = self._pool.now() + self._pause_s if reading else math.inf
 
     def abandon(self) -> None:
         """End the exchange without its reply; the connection is of no more use."""
@@ -321,6 +335,8 @@ class Connection(asyncio.Protocol):
         receiver, reader = self._receiver, self._reader
         assert receiver is not None
         assert reader is not None
+        if self._pause_s:
+            self.deadline = self._pool.now() + self._pause_s
         taken = self._take(data)
         if taken is not None:
             receiver.data(taken, reader.done)

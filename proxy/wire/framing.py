@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import httptools
 
-from rules.framing import Refusal, is_trailer, parse_chunk_line, skip_chunks
+from rules.chunks import is_trailer, parse_chunk_line, skip_chunks
+from rules.framing import Refusal
 from rules.message import Framing
 
 CHUNK_LINE_BYTES_MAX = 1024

@@ -15,13 +15,11 @@ from typing import Protocol
 from proxy.control.settings import Backend
 from proxy.fiber import Slot
 from proxy.wire.body import open_spool
-from proxy.wire.connection import Connection, Receiver
+from proxy.wire.connection import EVENT_STREAM, Connection, Receiver
 from proxy.wire.dial import Dialer
 from proxy.wire.secure import Say
 from rules.framing import ReplyHead
 from rules.message import Cause, Failure, Outcome, Reply, Request
-
-EVENT_STREAM = b"text/event-stream"
 
 _OLD = b" HTTP/1.0\r\n"
 """After a request of HTTP/1.0 the server closes, and need not say so (RFC 9112 9.3)."""
@@ -43,7 +41,16 @@ class Exchange(Slot[Outcome]):
     until the request is on its way; if the request is the `last` there, it is of no more use then.
     """
 
-    __slots__ = ("_head", "_hearer", "_last", "_limit", "_pieces", "_size", "_started", "connection")
+    __slots__ = (
+        "_head",
+        "_hearer",
+        "_last",
+        "_limit",
+        "_pieces",
+        "_size",
+        "_started",
+        "connection",
+    )
 
     def __init__(self, limit: int, hearer: Hearer | None, *, last: bool = False) -> None:
         Slot.__init__(self)

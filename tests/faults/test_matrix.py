@@ -61,7 +61,9 @@ RELAYED = {
     Fault.RESET_BEFORE_REPLY: Row(502, End.KEPT),
     Fault.RESET_MID_BODY: Row(200, End.BROKEN),
     Fault.RESET_LONG_BODY: Row(200, End.BROKEN),
-    Fault.STALL_MID_BODY: Row(200, End.OPEN),  # a stream may pause as long as its client waits
+    Fault.STALL_MID_BODY: Row(
+        200, End.BROKEN, TOTAL_SECONDS
+    ),  # a stream may last, but not pause so long
     Fault.DRIP_HEAD: Row(504, End.KEPT, FIRST_BYTE_SECONDS),
     Fault.DRIP_BODY: Row(200, End.KEPT, TOTAL_SECONDS),  # a stream may last
     Fault.GARBAGE: Row(502, End.KEPT),

@@ -4,7 +4,8 @@ It is what a connection does, without sockets: heads by `rules.framing`, bodies 
 """
 
 from proxy.wire.framing import BadFraming, is_reply_head, reader_for, second_opinion
-from rules.framing import Refusal, fields, parse_reply, parse_request, unchunk
+from rules.chunks import unchunk
+from rules.framing import Refusal, fields, parse_reply, parse_request
 from rules.message import Framing
 from tests.fuzz.oracle import Message, seen
 

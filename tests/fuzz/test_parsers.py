@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from proxy.wire.framing import BadFraming, ChunkedReader
-from rules.framing import unchunk
+from rules.chunks import unchunk
 from tests.fuzz.grammar import CHUNK_STREAMS, chunk_streams, reply_streams, request_streams
 from tests.fuzz.oracle import Stricter, h11_reply, h11_requests, llhttp
 from tests.fuzz.ours import Passed, reply_of, requests_of

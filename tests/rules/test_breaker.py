@@ -332,3 +332,37 @@ def test_no_life_breaks_the_rules_or_leaks_a_lease(steps: list[str], probes: int
         assert 0 < share(breaker, limits, now) <= 1
     if breaker.state is State.HALF_OPEN and not out:
         assert admit(breaker, limits, now)[1]
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 6), st.floats(0, 0.14), st.floats(0.001, 1), st.floats(0, 3)),
+        max_size=20,
+    ),
+    st.integers(0, 3),
+)
+def test_calls_that_went_well_count_together_as_they_do_one_by_one(
+    runs: list[tuple[int, float, float, float]], failures: int
+) -> None:
+    one_by_one = together = Breaker()
+    now = 0.0
+    for number, (count, latency_s, primary_latency_s, wait_s) in enumerate(runs):
+        for _ in range(count):
+            one_by_one = record(one_by_one, LIMITS, Call(False, latency_s, primary_latency_s), now)
+        run = Call(False, count * latency_s, count * primary_latency_s, count)
+        together = record(together, LIMITS, run, now)
+        if number < failures:
+            one_by_one, together = (record(b, LIMITS, BAD, now) for b in (one_by_one, together))
+        if one_by_one.state is not State.CLOSED:
+            return  # among those that went well the rate was, for a moment, too high
+        ours, theirs = one_by_one.window.present, together.window.present
+        assert ours[:3] == theirs[:3]
+        assert ours[3:] == pytest.approx(theirs[3:])
+        now += wait_s
+
+
+def test_calls_that_failed_count_together_too() -> None:
+    breaker = record(Breaker(), LIMITS, Call(True, 0.0, 0.0, LIMITS.calls_min), 0.0)
+    assert breaker.state is State.OPEN
+    assert breaker.reason.startswith(f"{LIMITS.calls_min} of {LIMITS.calls_min} ")

@@ -17,10 +17,13 @@ from rules.compare import (
     Comparison,
     Verdict,
     VerdictKind,
+    agree,
     compare,
     digest,
 )
 from rules.diff import Class
+from rules.framing import joined
+from rules.message import Framing, Reply
 from rules.pointer import compile_pattern
 
 RULES = Comparison()
@@ -371,3 +374,89 @@ def test_nothing_makes_it_raise_and_an_answer_matches_itself(
         f"{difference.path}{difference.primary}{difference.secondary}".encode()
     if not primary.truncated:
         assert judged(primary, structs.replace(primary), rules).kind is VerdictKind.MATCH
+
+
+# the fast path
+
+
+def reply(
+    *lines: str, body: bytes = b"{}", status: int = 200, framing: Framing = Framing.LENGTH
+) -> Reply:
+    head = "\r\n".join([f"HTTP/1.1 {status} OK", *lines, "", ""]).encode("latin-1")
+    return Reply(status, head, body, framing)
+
+
+def as_answer(given: Reply, rules: Comparison) -> Answer:
+    names = ("content-type", "content-encoding", *rules.headers)
+    return Answer(status=given.status, headers=joined(given.head, names), body=given.body)
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "at_once"),
+    [
+        (reply(), reply(), True),
+        (reply("Content-Type: a", "Date: 1"), reply("Date: 2", "content-TYPE: a"), True),
+        (reply("Content-Type: a"), reply("Content-Type: b"), False),
+        (reply("Content-Type: a"), reply("Content-Type: A"), False),  # the long way knows better
+        (reply("Content-Type: a"), reply(), False),
+        (reply(), reply("Content-Type: a"), False),
+        (reply("Content-Type: a", "Content-Type: a"), reply("Content-Type: a"), False),
+        (reply("Content-Type: a"), reply("Content-Type: a", "Content-Type: b"), False),
+        (reply("Content-Encoding: br"), reply("Content-Encoding: gzip"), False),
+        (reply("X-Content-Type: a"), reply("X-Content-Type: b"), True),
+        (reply(), reply(status=201), False),
+        (reply(), reply(body=b"[]"), False),
+        (reply(body=b""), reply(body=b"{}"), False),
+        (reply(), reply(framing=Framing.CHUNKED), False),
+    ],
+)
+def test_replies_that_are_equal_as_they_came_match_at_once(
+    primary: Reply, secondary: Reply, at_once: bool
+) -> None:
+    found = agree(primary, secondary, RULES)
+    assert (found is not None) is at_once
+    if found is not None:
+        assert found == judged(as_answer(primary, RULES), as_answer(secondary, RULES))
+
+
+@pytest.mark.parametrize("checksum", Checksum)
+def test_a_reply_that_was_cut_is_left_to_the_long_way(checksum: Checksum) -> None:
+    whole = reply()
+    cut = structs.replace(whole, truncated=True)
+    rules = replace(RULES, checksum=checksum)
+    assert agree(whole, whole, rules) is not None
+    assert agree(cut, whole, rules) is agree(whole, cut, rules) is agree(cut, cut, rules) is None
+
+
+@pytest.mark.parametrize(("values", "at_once"), [(("1", "1"), True), (("1", "2"), False)])
+def test_the_chosen_headers_of_a_route_must_be_equal_too(
+    values: tuple[str, str], at_once: bool
+) -> None:
+    rules = Comparison(headers=("ETag",))
+    one, other = (reply("Content-Type: a", f"Etag: {value}") for value in values)
+    assert (agree(one, other, rules) is not None) is at_once
+
+
+LINES = st.lists(
+    st.builds(
+        "{}{}{}".format,
+        st.sampled_from(["Content-Type:", "content-type:", "Content-Encoding:", "ETag:", "X:"]),
+        st.sampled_from(["", " ", "\t "]),
+        st.sampled_from(["a", "A", "a;b=1", "", "content-type:a", "\xe9"]),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=500)
+@given(LINES, LINES, st.sampled_from([("content-type",), ("etag",), ("ETag", "X"), ()]))
+def test_what_matches_at_once_would_match_the_long_way(
+    ours: list[str], theirs: list[str], headers: tuple[str, ...]
+) -> None:
+    rules = Comparison(headers=headers)
+    one, other = reply(*ours), reply(*theirs)
+    found = agree(one, other, rules)
+    if found is not None:
+        assert judged(as_answer(one, rules), as_answer(other, rules)) == found
+    if not any(ours.count(line) > 1 for line in ours) and len(ours) <= 1:
+        assert agree(one, one, rules) is not None

@@ -8,20 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.framing import (
-    HOP_BY_HOP,
     SAFE_METHODS,
     Refusal,
     ReplyHead,
     RequestHead,
     field,
     fields,
-    is_trailer,
-    parse_chunk_line,
     parse_reply,
     parse_request,
     refuse_fragment,
-    skip_chunks,
-    unchunk,
+    same_fields,
     with_line,
     without,
 )
@@ -470,105 +466,6 @@ def test_a_line_is_added_at_the_end_and_fields_are_taken_out_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "size"),
-    [
-        (b"0\r\n", 0),
-        (b"00\r\n", 0),
-        (b"a\r\n", 10),
-        (b"1A\r\n", 26),
-        (b"5;name=value\r\n", 5),
-        (b'5;name="a b"\r\n', 5),
-        (b'5;a;b=c;d="e;\\"f\xe9"\r\n', 5),
-        (b"5; a = b\r\n", 5),
-        (b"5;" + b"a" * 1000 + b"\r\n", 5),
-        (b"fffffffffffffff\r\n", 16**15 - 1),
-        (b"ffffffffffffffff\r\n", None),
-        (b"\r\n", None),
-        (b"5\n", None),
-        (b"5", None),
-        (b"5 \r\n", None),
-        (b"5 ;a\r\n", None),
-        (b" 5\r\n", None),
-        (b"+5\r\n", None),
-        (b"-1\r\n", None),
-        (b"0x5\r\n", None),
-        (b"5_0\r\n", None),
-        (b"g\r\n", None),
-        (b"5;a\rb\r\n", None),
-        (b"5;a\nb\r\n", None),
-        (b"5;\0\r\n", None),
-        (b"5;\r\n", None),
-        (b"5;a;\r\n", None),
-        (b"5;a=\r\n", None),
-        (b"5;=b\r\n", None),
-        (b"5;a b\r\n", None),
-        (b"5;(a)\r\n", None),
-        (b"5;\xe9\r\n", None),
-        (b'5;a="b\r\n', None),
-        (b'5;a="b"c\r\n', None),
-        (b"5;" + b"a" * 1001 + b"\r\n", None),
-        (b"5\r\n5\r\n", None),
-    ],
-)
-def test_a_chunk_line_announces_a_size_or_is_refused(line: bytes, size: int | None) -> None:
-    assert parse_chunk_line(line) == size
-
-
-@pytest.mark.parametrize(
-    ("line", "allowed"),
-    [
-        (b"X-Sum: 1\r\n", True),
-        (b"Server-Timing: db;dur=1\r\n", True),
-        (b"X-Empty:\r\n", True),
-        (b"Content-Length: 5\r\n", False),
-        (b"transfer-encoding: chunked\r\n", False),
-        (b"Host: shop\r\n", False),
-        *((name + b": x\r\n", False) for name in sorted(HOP_BY_HOP)),
-        (b"X : 1\r\n", False),
-        (b" X: 1\r\n", False),
-        (b"X\r\n", False),
-        (b"X: 1\n", False),
-        (b"X: a\rb\r\n", False),
-        (b"X: a\0\r\n", False),
-    ],
-)
-def test_a_trailer_that_frames_or_routes_is_not_passed_on(line: bytes, allowed: bool) -> None:
-    assert is_trailer(line) is allowed
-
-
-def chunks(*pieces: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
-    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + end
-
-
-def test_chunks_are_taken_apart() -> None:
-    assert unchunk(chunks()) == b""
-    assert unchunk(chunks(b"a", b"\r\n0\r\n\r\n", b"c" * 300)) == b"a\r\n0\r\n\r\n" + b"c" * 300
-    assert unchunk(b"2;x=y\r\nab\r\n0;z\r\nX-Sum: 1\r\n\r\n") == b"ab"
-
-
-@pytest.mark.parametrize(
-    ("body", "at", "end"),
-    [
-        (chunks(b"ab", b"c"), 0, 13),
-        (b"!!" + chunks(b"ab"), 2, 9),
-        (b"2\r\nab\r\n2\r\nab", 0, 7),
-        (b"2\r\nabX\r\n", 0, 0),
-        (b"2 \r\nab\r\n", 0, 0),
-        (b"2\r\nab\r\nnonsense", 0, 7),
-        (b"0\r\n\r\n", 0, 0),
-        (b"", 0, 0),
-    ],
-)
-def test_whole_clean_chunks_are_skipped_and_no_more(body: bytes, at: int, end: int) -> None:
-    assert skip_chunks(body, at) == end
-
-
-@given(st.lists(st.binary(min_size=1, max_size=20), max_size=5))
-def test_unchunking_undoes_chunking(pieces: list[bytes]) -> None:
-    assert unchunk(chunks(*pieces)) == b"".join(pieces)
-
-
-@pytest.mark.parametrize(
     ("data", "status"),
     [
         (b"P", None),
@@ -663,3 +560,35 @@ def test_the_short_way_and_the_long_way_agree(lines: list[str], method: str) -> 
             assert isinstance(other, RequestHead | ReplyHead)
             assert one.head == other.head
             assert re.search(rb"(?i)\r\nconnection:", one.head) is None
+
+
+@settings(max_examples=500)
+@given(
+    *[
+        st.lists(
+            st.builds(
+                "{}:{}".format,
+                st.sampled_from(["a", "A", "b", "ab", "x-a"]),
+                st.sampled_from(["", " 1", "1", " a:", " \xe9", " \xc9"]),
+            ),
+            max_size=4,
+        )
+    ]
+    * 2
+)
+def test_fields_are_the_same_only_where_each_stands_once_and_is_equal(
+    ours: list[str], theirs: list[str]
+) -> None:
+    one, other = (
+        "\r\n".join(["HTTP/1.1 200 OK", *lines, "", ""]).encode("latin-1")
+        for lines in (ours, theirs)
+    )
+
+    def values(lines: list[str], name: str) -> list[str]:
+        return [line.partition(":")[2] for line in lines if line.partition(":")[0].lower() == name]
+
+    expected = all(
+        values(ours, name) == values(theirs, name) and len(values(ours, name)) <= 1
+        for name in ("a", "b")
+    )
+    assert same_fields(one, other, (b"\r\na:", b"\r\nb:")) is expected

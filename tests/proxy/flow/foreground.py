@@ -12,8 +12,8 @@ from pathlib import Path
 
 from proxy.app import App
 from proxy.control.log import Log
+from rules.chunks import unchunk
 from rules.fate import State
-from rules.framing import unchunk
 from tests.proxy.flow.background import configured
 from tests.proxy.flow.scripted import Scripted, backends
 from tests.proxy.samples import until

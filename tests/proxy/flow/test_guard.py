@@ -111,3 +111,59 @@ def test_what_holds_a_write_back_has_a_word() -> None:
     guard.record("default", Failure(cause=Cause.TIMEOUT, sent=True), 0.0)
 
     assert guard.hold("default") == "breaker_open"
+
+
+QUICK: Outcome = Reply(status=200, head=b"", latency_s=0.01)
+SLOW: Outcome = Reply(status=200, head=b"", latency_s=0.9)
+
+
+def calls_in_window(guard: Guard) -> int:
+    return guard._breakers["default"].window.present[0]
+
+
+def test_calls_that_went_well_are_counted_by_the_next_tick() -> None:
+    guard, _, told = guarded()
+    calls(guard, *[QUICK] * 5)
+    assert calls_in_window(guard) == 0
+    guard.sweep()
+    assert calls_in_window(guard) == 5
+    guard.sweep()
+    assert (calls_in_window(guard), told) == (5, [])
+
+
+@pytest.mark.parametrize("outcome", [BAD, Reply(status=503, head=b"", latency_s=0.01)])
+def test_what_may_trip_it_is_counted_at_once_and_with_all_that_came_before(
+    outcome: Outcome,
+) -> None:
+    guard, _, _ = guarded()
+    calls(guard, QUICK, QUICK, QUICK, outcome)
+    assert calls_in_window(guard) == 4
+
+
+def test_a_slow_call_trips_it_at_once() -> None:
+    guard, _, told = guarded()
+    calls(guard, QUICK, QUICK, QUICK, SLOW)
+    assert [state for _, state, _ in told] == [State.OPEN]
+
+
+def test_good_calls_before_a_failure_lower_its_rate() -> None:
+    guard, _, told = guarded()
+    calls(guard, QUICK, QUICK, QUICK, BAD, BAD)
+    assert told == []
+    calls(guard, BAD)
+    assert [state for _, state, _ in told] == [State.OPEN]
+
+
+def test_who_asks_for_the_breakers_sees_what_went_well() -> None:
+    guard, _, _ = guarded()
+    calls(guard, QUICK, QUICK)
+    assert guard.breakers()["default"].window.present[0] == 2
+
+
+def test_categories_are_counted_apart() -> None:
+    guard, _, _ = guarded()
+    calls(guard, QUICK, QUICK)
+    calls(guard, QUICK, category="critical")
+    guard.sweep()
+    windows = {name: each.window.present[0] for name, each in guard.breakers().items()}
+    assert windows == {"default": 2, "critical": 1}

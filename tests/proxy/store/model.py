@@ -375,3 +375,52 @@ async def lived(directory: Path, seed: int, *, lives: int = 4, steps: int = 120)
         await model.fibers.cancel()
         await model._opened.aclose()
     shutil.rmtree(directory)
+
+
+def commits(wal: bytes) -> list[int]:
+    """How long a write-ahead log was after each commit (sqlite.org/fileformat2.html, section 4.1)."""
+    size = 24 + int.from_bytes(wal[8:12])
+    ends = range(32 + size, len(wal) + 1, size)
+    return [end for end in ends if int.from_bytes(wal[end - size + 4 : end - size + 8])]
+
+
+async def replayed(directory: Path, seed: int, *, steps: int = 120) -> int:
+    """One life of a journal; then what a kill after each of its commits would have left.
+
+    An intent is seen from the commit on that holds its beginning, never goes back, and only what is
+    closed is ever gone; gone or not, it is counted once. How many commits there were.
+    """
+    model = Model(directory, seed)
+    await model.start()
+    for _ in range(steps):
+        await model.step()
+        if model.chance.random() < 0.6:  # not all of them in a few commits
+            model.journal.writer.nudge()
+            await asyncio.sleep(0)
+            await model.journal.writer.call(lambda _: None)
+    await model.settled()
+    final = crashed(model.journal.directory, directory / "final")
+    histories = {n: list(known.history) for n, known in model.known.items()}
+    await model.stop()
+    wal = (final / "journal.db-wal").read_bytes()
+    places: dict[int, int] = {}
+    ends = commits(wal)
+    for number, end in enumerate(ends):
+        copy = directory / f"commit{number}"
+        shutil.copytree(final, copy, ignore=shutil.ignore_patterns("*-shm"))
+        (copy / "journal.db-wal").write_bytes(wal[:end])
+        tally = Tally()
+        async with opened(copy, tally, model.clock):
+            found = {n: each["state"] for n, each in journaled(copy).items()}
+            for one in found.keys() | places.keys():
+                history = [recovered(state) for state in histories[one]]
+                if one not in found:
+                    assert history[-1] in CLOSED, f"{one} is lost"
+                    places[one] = len(history) - 1
+                else:
+                    places[one] = history.index(State(found[one]), places.get(one, 0))
+            assert tally.accepted == len(places), number
+            assert tally.holds()
+            assert tally.journal_errors == 0
+        shutil.rmtree(copy)
+    return len(ends)

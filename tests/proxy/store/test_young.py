@@ -29,7 +29,7 @@ from tests.proxy.samples import (
     settled,
     written,
 )
-from tests.proxy.store.model import lived
+from tests.proxy.store.model import lived, replayed
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -37,6 +37,13 @@ async def test_whatever_happens_and_whenever_it_is_killed_a_journal_keeps_what_i
     tmp_path: Path, seed: int
 ) -> None:
     await lived(tmp_path / "lives", seed)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_after_each_single_commit_a_kill_leaves_every_intent_once_and_never_further_back(
+    tmp_path: Path, seed: int
+) -> None:
+    assert await replayed(tmp_path, seed) > 3
 
 
 def log_rows(journal: Journal) -> list[int]:

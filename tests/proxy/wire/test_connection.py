@@ -643,12 +643,42 @@ async def test_the_rest_of_a_reply_can_go_to_another() -> None:
         await first.begun.wait()
         connection.flow(reading=False)
         connection.hand_over(second)
-        assert connection.deadline == inf
+        assert connection.deadline == pytest.approx(pool.now() + pool.total_timeout_s, abs=1.0)
+        connection.flow(reading=False)
+        assert connection.deadline == inf  # it is the client who takes its time
+        connection.flow(reading=True)
         assert not connection.serves(first)
         await backend.send(b"k")
         await second.ended.wait()
         assert (first.body, second.body) == (b"o", b"k")
         assert pool.idle() is connection
+
+
+@on_uvloop
+async def test_a_streamed_reply_may_last_but_not_pause_for_longer_than_the_total_time_out() -> None:
+    async with connected(total_timeout_ms=50) as (pool, connection, backend):
+        taker = asked(connection)
+        await backend.send(OK[:-2])
+        await taker.begun.wait()
+        connection.stream()
+        before = connection.deadline
+        await backend.send(b"o")
+        await until(lambda: taker.body == b"o")
+        assert connection.deadline > before
+        await until(lambda: connection.deadline < pool.now())
+        pool.sweep()
+        assert taker.failure is not None
+        assert taker.failure.cause is Cause.TIMEOUT
+
+
+@on_uvloop
+async def test_an_event_stream_may_have_nothing_to_tell() -> None:
+    async with connected() as (_, connection, backend):
+        taker = asked(connection)
+        await backend.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        await taker.begun.wait()
+        connection.stream()
+        assert connection.deadline == inf
 
 
 @on_uvloop

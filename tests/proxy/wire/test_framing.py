@@ -18,7 +18,8 @@ from proxy.wire.framing import (
     reader_for,
     second_opinion,
 )
-from rules.framing import parse_reply, parse_request, unchunk
+from rules.chunks import unchunk
+from rules.framing import parse_reply, parse_request
 from rules.message import Framing
 
 CHUNKED = b"5\r\nhello\r\n1;a=b\r\n!\r\n000\r\nX-Sum: 1\r\nX-More:\r\n\r\n"
