@@ -1,7 +1,8 @@
 """HTTP/1.x heads: bytes in, a checked `RequestHead` or `ReplyHead` out, or a refusal.
 
 Law: strict. What RFC 9112 leaves ambiguous is refused, never repaired, because two parsers that
-repair differently are two different requests. Bodies stay as they were on the wire. llhttp (in `proxy.wire`) checks every head a second time.
+repair differently are two different requests. Bodies stay as they were on the wire. llhttp (in
+`proxy.wire`) checks every head a second time.
 
 Most heads take a short way (`rules.plain`); the rest go through `_Specials`. A test holds both ways
 to the same answers.
