@@ -9,9 +9,11 @@ from rules.framing import FRAMING_FIELDS, HOP_BY_HOP
 from rules.plain import TOKEN, VALUE
 
 _TRAILER_LINE = re.compile(rb"%b:%b\r\n" % (TOKEN, VALUE))
-_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
-_EXTENSION = rb";[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+" % (TOKEN, TOKEN, _QUOTED)
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15}+)(?:(?=[^\r]{0,1001}\r)(?:%b)++)?+\r\n" % _EXTENSION)
+_QUOTED = rb'"(?>(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*)"'
+_EXTENSION = rb";[ \t]*+%b(?>(?:[ \t]*+=[ \t]*+(?:%b|%b))?)" % (TOKEN, TOKEN, _QUOTED)
+_CHUNK_LINE = re.compile(
+    rb"([0-9A-Fa-f]{1,15}+)(?>(?:(?=[^\r]{0,1001}\r)(?:%b)+)?)\r\n" % _EXTENSION
+)
 _FORBIDDEN = FRAMING_FIELDS | HOP_BY_HOP
 
 

@@ -31,15 +31,16 @@ CONTENT_LENGTH_DIGITS_MAX = 15
 
 _FIELD = rb"(?:%b:%b\r\n)" % (TOKEN, VALUE)
 _REQUEST = re.compile(
-    rb"(%b) ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/([0-9]\.[0-9])\r\n%b*+\r\n" % (TOKEN, _FIELD)
+    rb"(%b) ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/([0-9]\.[0-9])\r\n(?>%b*)\r\n" % (TOKEN, _FIELD)
 )
 _REPLY = re.compile(
-    rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n" + _FIELD + rb"*+\r\n"
+    rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n(?>%b*)\r\n" % _FIELD
 )
 _SPECIAL = re.compile(  # the look-ahead only makes it faster
     rb"\r\n(?=[hcteukpHCTEUKP])(?i:(host|content-length|transfer-encoding|connection|expect|upgrade"
     rb"|keep-alive|te|proxy-connection)):[ \t]*([^\r]*)"
 )
+_EVENTS = re.compile(rb"\r\n(?i:content-type:[ \t]*text/event-stream)[ \t;\r]")
 _FRAGMENT = re.compile(rb"(?=" + TOKEN + rb")[^\r\n]++(?:\r\Z|\r\n|\Z)")
 _FIELD_LINE = re.compile(rb"\r\n([^:\r]+):[ \t]*([^\r]*)")
 _HOST = re.compile(HOST)
@@ -152,6 +153,11 @@ def _field_pattern(name: str) -> re.Pattern[bytes]:
     return re.compile(rb"\r\n" + escaped + rb":[ \t]*([^\r]*)", re.IGNORECASE)
 
 
+def is_event_stream(head: bytes) -> bool:
+    """Whether a reply's head announces an event stream (WHATWG HTML 9.2), in any case (RFC 9110 8.3.1)."""
+    return _EVENTS.search(head) is not None
+
+
 def with_line(head: bytes, line: bytes) -> bytes:
     """The head with one more field line (without CRLF) at its end."""
     return head[:-2] + line + b"\r\n\r\n"
@@ -208,10 +214,10 @@ def parse_reply(head: bytes, method: str) -> ReplyHead | None:
         start, end = found.span(3)
         out = head[:start] + head[end + 2 :]
     code = int(status)
-    if method == "HEAD" or code == 304:
-        return ReplyHead(code, out, _NONE, 0, close is None)
     if code == 204:
         return _unusual_reply(head, method)
+    if method == "HEAD" or code == 304:
+        return ReplyHead(code, out, _NONE, 0, close is None)
     if digits is None:
         return ReplyHead(code, out, _CLOSE, 0, False)
     length = int(digits)

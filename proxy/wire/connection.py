@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol, cast, runtime_checkable
 
 from proxy.wire.framing import BadFraming, Reader, is_reply_head, reader_for
 from proxy.wire.secure import refusal
-from rules.framing import ReplyHead, parse_reply
+from rules.framing import ReplyHead, is_event_stream, parse_reply
 from rules.message import Cause, Failure, Framing
 
 REPLY_HEAD_BYTES_MAX = 65536
@@ -20,7 +20,6 @@ REPLY_HEAD_BYTES_MAX = 65536
 FILE_PIECE_BYTES = 262144
 """How much of a spool file is read and written at a time: uvloop's own largest read."""
 
-EVENT_STREAM = b"text/event-stream"
 
 WRITE_BUFFER_BYTES = (16384, 65536)
 """Unsent bytes at which a request goes on, and stops: uvloop's low mark, 16 bytes, runs the socket dry."""
@@ -159,7 +158,7 @@ class Connection(asyncio.Protocol):
         """The reply may take as long as it keeps coming: a pause of the total time-out ends it, but for an event
         stream, which may have nothing to tell."""
         assert self._head is not None
-        events = EVENT_STREAM in self._head.head
+        events = is_event_stream(self._head.head)
         self._pause_s = math.inf if events else self._pool.total_timeout_s
         self.deadline = self._pool.now() + self._pause_s
 

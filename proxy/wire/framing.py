@@ -20,9 +20,9 @@ TRAILER_BYTES_MAX = 8192
 """All trailer lines together; the same order as a header line limit."""
 
 
-_SIZE_BEGUN = re.compile(rb"[0-9A-Fa-f]{1,15}+(?:;[\t\x20-\x7e\x80-\xff]*+)?+\r?")
+_SIZE_BEGUN = re.compile(rb"[0-9A-Fa-f]{1,15}+(?>(?:;[\t\x20-\x7e\x80-\xff]*+)?)\r?")
 _TRAILER_BEGUN = re.compile(
-    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++(?::[\t\x20-\x7e\x80-\xff]*+)?+)?+\r?"
+    rb"(?>(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++(?>(?::[\t\x20-\x7e\x80-\xff]*+)?))?)\r?"
 )
 
 

@@ -15,13 +15,13 @@ from typing import Protocol
 from proxy.control.settings import Backend
 from proxy.fiber import Slot
 from proxy.wire.body import open_spool
-from proxy.wire.connection import EVENT_STREAM, Connection, Receiver
+from proxy.wire.connection import Connection, Receiver
 from proxy.wire.dial import Dialer
 from proxy.wire.secure import Say
-from rules.framing import ReplyHead
+from rules.framing import ReplyHead, is_event_stream
 from rules.message import Cause, Failure, Outcome, Reply, Request
 
-_OLD = b" HTTP/1.0\r\n"
+_OLD = b" HTTP/1.0"
 """After a request of HTTP/1.0 the server closes, and need not say so (RFC 9112 9.3)."""
 
 
@@ -78,7 +78,7 @@ class Exchange(Slot[Outcome]):
             return
         self._head = head
         self._size = 0
-        if EVENT_STREAM in head.head:
+        if is_event_stream(head.head):
             self._limit = -1
         self.data(data, ended)
 
@@ -149,7 +149,7 @@ class Pool:
         self, request: Request, head: bytes, limit: int, hearer: Hearer | None = None
     ) -> Exchange:
         """Send a whole request under `head`; the exchange, which resolves with its outcome."""
-        exchange = Exchange(limit, hearer, last=_OLD in head)
+        exchange = Exchange(limit, hearer, last=head[: head.find(b"\r")].endswith(_OLD))
         connection = None if request.spool is not None else self.idle()
         if connection is not None:
             exchange.start(connection, request.method, head + request.body, ended=True)

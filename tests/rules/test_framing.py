@@ -14,6 +14,7 @@ from rules.framing import (
     RequestHead,
     field,
     fields,
+    is_event_stream,
     parse_reply,
     parse_request,
     refuse_fragment,
@@ -488,6 +489,21 @@ def test_a_line_is_added_at_the_end_and_fields_are_taken_out_by_name() -> None:
 def test_a_head_that_cannot_become_one_is_refused_early(data: bytes, status: int | None) -> None:
     found = refuse_fragment(data, 64)
     assert (None if found is None else found.status) == status
+
+
+@pytest.mark.parametrize(
+    ("line", "events"),
+    [
+        ("Content-Type: text/event-stream", True),
+        ("content-type:Text/Event-Stream; charset=utf-8", True),
+        ("Content-Type: text/event-streams", False),
+        ("Content-Type: text/plain", False),
+        ("Vary: text/event-stream", False),
+    ],
+)
+def test_an_event_stream_is_told_by_its_content_type(line: str, events: bool) -> None:
+    head = request("Server: x", line, "Age: 1", first="HTTP/1.1 200 OK")
+    assert is_event_stream(head) is events
 
 
 @given(st.integers(1, 400))

@@ -56,6 +56,7 @@ def test_both_ways_to_a_request_agree(first: bytes, lines: list[bytes]) -> None:
 @given(STATUS, LINES, st.sampled_from(["GET", "HEAD", "CONNECT", "POST"]))
 @example(b"HTTP/1.1 200 OK", [b"Content-Length: 5"], "POST")
 @example(b"HTTP/1.1 200 OK", [b"Connection: close", b"Content-Length: 0"], "POST")
+@example(b"HTTP/1.1 204 x", [b"Content-Length: 5"], "HEAD")
 def test_both_ways_to_a_reply_agree(status: bytes, lines: list[bytes], method: str) -> None:
     raw = head(status, lines)
     assert parse_reply(raw, method) == _unusual_reply(raw, method)
