@@ -132,7 +132,9 @@ class Delivery:
         self._leave(intent)
 
     def sweep(self) -> None:
-        """Once per tick: note the tries that last; what has been parked for too long needs a person."""
+        """Once per tick: note the tries that last, bury what has been parked for too long, and see whether
+        what is runnable may run: a lease may have come back without a word.
+        """
         sent, self._sent = self._sent, []
         for intent in sent:
             if intent.state is State.S_SENT:
@@ -144,6 +146,7 @@ class Delivery:
             del self._parked[intent]
             self._rooms.identities.forget(intent, intent.primary, key)
             self._conclude(intent, Step(event=Event.BURY, reason="parked_seconds_max"))
+        self._pump_all()
 
     def oldest(self) -> float | None:
         """When the oldest owed write was received, in Unix seconds."""
@@ -192,6 +195,10 @@ class Delivery:
     async def _run(self, intent: Intent) -> None:
         try:
             await self._deliver(intent)
+        except StoreError as error:  # the disk cannot be read now: counted, and tried again
+            self._rooms.tally.journal_errors += 1
+            if intent in self._durable:
+                self._again(intent, error)
         except Exception as error:  # the intent is owed all the same
             if intent in self._durable:
                 self._again(intent, error)
@@ -199,9 +206,12 @@ class Delivery:
         finally:
             self._active[intent.category] -= 1
             self._in_work -= 1
-            for category in list(self._runnable):
-                if self._runnable[category]:
-                    self._pump(category)
+            self._pump_all()
+
+    def _pump_all(self) -> None:
+        for category, queue in list(self._runnable.items()):
+            if queue:
+                self._pump(category)
 
     def _again(self, intent: Intent, error: Exception) -> None:
         """A try ended in an exception of ours: a disk that cannot be read is waited for, a bug is not."""

@@ -142,9 +142,14 @@ class Write:
         if self._spool is not None:
             self._spool.discard()
         self._rooms.tally.in_flight -= 1
-        intent = self._intent(self._request(b""), ())
+        self._give_up(self._request(b""), refusal)
+
+    def _give_up(self, request: Request, refusal: Refusal | None) -> None:
+        """An accepted write of which nothing was sent, nor journaled."""
+        intent = self._intent(request, ())
         self._rooms.journal.accept(intent)
         self._rooms.journal.abort(intent)
+        discard(request)
         if refusal is not None:
             self._client.refuse(refusal)
 
@@ -189,10 +194,17 @@ class Write:
 
     async def _sorted(self, request: Request) -> None:
         """Find out whether the entity is mirrored, and its lanes, where the whole request tells it."""
-        if request.spool and self._plan.route.reads_body:
-            sampled, names = await asyncio.to_thread(self._keys, request)
-        else:
-            sampled, names = self._keys(request)
+        try:
+            if request.spool and self._plan.route.reads_body:
+                sampled, names = await asyncio.to_thread(self._keys, request)
+            else:
+                sampled, names = self._keys(request)
+        except OSError as error:
+            self._rooms.log.error("spool_failed", error=str(error))
+            self._give_up(
+                request, Refusal(503, "the spooled body cannot be read; nothing was sent")
+            )
+            return
         if not sampled:
             await self._unjournaled(request, Skip.SAMPLE)
         elif self._plan.mirror is _SHADOW:

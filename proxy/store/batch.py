@@ -73,13 +73,15 @@ class Statement:
 
     `sql` is for one row. `many`, where it is given, is the same for several at once, with `{rows}`
     for the lists of values. `keyed`: of rows with the same last value (the id) only the last one counts.
-    `forgets`: it removes what stands elsewhere: not carried out once any row was lost.
+    `essential`: nothing else records what it does, so it is never given up while the disk refuses it.
+    `forgets`: it removes what stands elsewhere: not carried out once an essential row was lost.
     """
 
     order: int
     sql: str
     many: str = ""
     keyed: bool = False
+    essential: bool = False
     forgets: bool = False
 
 
@@ -184,7 +186,7 @@ def transact(connection: sqlite3.Connection, batch: Batch) -> Bad:
             if batch.entries:
                 connection.execute(_LOG, batch.log())
             for operation in batch.operations:
-                if bad and operation.statement.forgets:
+                if operation.statement.forgets and any(lost.statement.essential for lost, _ in bad):
                     continue
                 try:
                     connection.execute(operation.statement.sql, operation.row)

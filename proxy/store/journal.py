@@ -137,7 +137,13 @@ class Journal:
             return StoreError(f"{request.spool}: {trouble.strerror}")
         following = move(intent.state, _BEGIN)
         packed = record.begun(intent, following, packed)
-        error = await self.writer.log(packed, partial(self._young.begun, intent))
+        try:
+            error = await self.writer.log(packed, partial(self._young.begun, intent))
+        except asyncio.CancelledError:  # nothing was sent; the record may be on its way to the disk
+            self._move(intent, _BEGIN)
+            self._move(intent, Event.PRIMARY_NOT_REACHED)
+            self.writer.put_log(record.settled(intent, None))
+            raise
         if error is not None:
             self._tally.journal_errors += 1
             return error

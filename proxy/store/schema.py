@@ -94,6 +94,7 @@ FOLD = Statement(
     0,
     f"INSERT INTO intents ({', '.join(ROW)}) VALUES ({', '.join('?' * len(ROW))})",
     f"INSERT INTO intents ({', '.join(ROW)}) VALUES {{rows}}",
+    essential=True,
 )
 """A young intent gets a row of its own."""
 
@@ -107,18 +108,21 @@ REMOVE = Statement(
     7,
     "DELETE FROM intents WHERE id = ?",
     "DELETE FROM intents WHERE id IN (VALUES {rows})",
+    essential=True,
     forgets=True,
 )
 REMOVED = Statement(
     8,
     "INSERT INTO totals VALUES (?, ?) ON CONFLICT (state) DO UPDATE SET removed = removed + excluded.removed",
+    essential=True,
     forgets=True,
 )
-FORGET_LOG = Statement(9, "DELETE FROM log WHERE id <= ?", forgets=True)
+FORGET_LOG = Statement(9, "DELETE FROM log WHERE id <= ?", essential=True, forgets=True)
 NEXT = Statement(
     10,
     "UPDATE meta SET value = CASE name WHEN 'next_id' THEN ? ELSE ? END"
     " WHERE name IN ('next_id', 'next_sequence')",
+    essential=True,
 )
 """Ids and sequence numbers of intents that left no row are not used again."""
 

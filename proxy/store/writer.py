@@ -49,9 +49,12 @@ PUT_DELAY_S = 0.02
 """How long an operation that nobody waits for may wait for company: a commit costs an fdatasync (0.1-0.2
 ms of this machine's disk, milliseconds of others'), whatever is in it. A crash repeats what was not yet written."""
 
+ROW_BYTES_MAX = 64 * 1024 * 1024
+"""Records beyond this wait for the next transaction: SQLite takes rows of up to 1e9 bytes (limits.html)."""
+
 PUTS_MAX = 100_000
 """Operations that nobody waits for, kept for the next try while the disk refuses them. Beyond it they
-are lost and counted (`dropped`): a restart then repeats what they would have recorded."""
+are lost and counted (`dropped`), unless they are essential: a restart then repeats what they would have recorded."""
 
 
 class Writer:
@@ -61,9 +64,11 @@ class Writer:
         self.path = path
         self.commits = 0
         self.commit_seconds = 0.0
+        self.broken = False  # an essential row can never be taken
         self.dropped = 0  # operations that nobody waited for and that are lost
         self.log_id = 0  # of the last row of the log that is durable
         self.log_bytes = 0  # written to the log
+        self.log_bytes_queued = 0
         self._wal = Path(f"{path}-wal")
         self._connection = connection
         self._loop = asyncio.get_running_loop()
@@ -121,6 +126,7 @@ class Writer:
         assert not self._closing, "the store is closed"
         told: Told = Slot()
         self._entries.append((record, told, after))
+        self.log_bytes_queued += len(record)
         self._wake.set()
         return told
 
@@ -128,6 +134,7 @@ class Writer:
         """Queue a record that nobody waits for, as `put` does a statement."""
         assert not self._closing, "the store is closed"
         self._entries.append((record, None, after))
+        self.log_bytes_queued += len(record)
         self._soon()
 
     def _soon(self) -> None:
@@ -167,10 +174,10 @@ class Writer:
 
     async def _commit_pending(self) -> bool:
         """Whether nothing was refused."""
-        if self.dropped:  # what was lost can still be read from the log, at the next start
+        if self.broken:  # what was lost can still be read from the log, at the next start
             self._pending = [each for each in self._pending if not each.statement.forgets]
-        batch = Batch(self.log_id + 1, self._entries, self._pending)
-        self._entries, self._pending = [], []
+        batch = Batch(self.log_id + 1, self._taken(), self._pending)
+        self._pending = []
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -193,6 +200,24 @@ class Writer:
                 await self.call(partial(checkpoint_if_long, wal=self._wal))
         return True
 
+    def _taken(self) -> list[Entry]:
+        """The records for the next row of the log: all of them, unless that would be too long a row."""
+        if self.log_bytes_queued <= ROW_BYTES_MAX:
+            self.log_bytes_queued = 0
+            entries, self._entries = self._entries, []
+            return entries
+        size = count = 0
+        for record, _, _ in self._entries:
+            size += len(record)
+            count += 1
+            if size > ROW_BYTES_MAX:
+                break
+        entries, self._entries = self._entries[:count], self._entries[count:]
+        self.log_bytes_queued = sum(len(record) for record, _, _ in self._entries)
+        if self._entries:
+            self._wake.set()
+        return entries
+
     def _tell(self, batch: Batch) -> None:
         if batch.entries:
             self.log_id = batch.log_id
@@ -212,6 +237,7 @@ class Writer:
         """These rows will never be taken; what else was in the transaction is durable."""
         for operation, error in bad:
             operation.after = None
+            self.broken = self.broken or operation.statement.essential
             if operation.told is None:
                 self.dropped += 1
             else:
@@ -220,12 +246,14 @@ class Writer:
     def _refuse(self, batch: Batch, error: Exception) -> None:
         entries = [entry for entry in batch.entries if entry[1] is None]
         kept = [operation for operation in batch.operations if operation.told is None]
+        if len(self) + len(entries) + len(kept) > PUTS_MAX:
+            essential = [operation for operation in kept if operation.statement.essential]
+            self.dropped += len(entries) + len(kept) - len(essential)
+            entries, kept = [], essential
         # They go first, but with the next operation or tick: no busy loop on a full disk.
-        if len(self) + len(entries) + len(kept) <= PUTS_MAX:
-            self._entries[:0] = entries
-            self._pending[:0] = kept
-        else:
-            self.dropped += len(entries) + len(kept)
+        self._entries[:0] = entries
+        self._pending[:0] = kept
+        self.log_bytes_queued += sum(len(record) for record, _, _ in entries)
         trouble = StoreError(str(error))
         waiting = [entry[1] for entry in batch.entries]
         waiting += [operation.told for operation in batch.operations]

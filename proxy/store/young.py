@@ -93,7 +93,7 @@ class Young:
         self._old_id, self._old_bytes = self._writer.log_id, self._writer.log_bytes
 
     def _forget(self, fold: _Fold, following: tuple[int, int]) -> None:
-        if self._writer.dropped:
+        if self._writer.broken:
             return  # what was lost can still be read from the log, at the next start
         put = self._writer.put
         for intent_id in fold.rows:

@@ -170,8 +170,8 @@ class Pool:
                     exchange.start(connection, request.method, head + request.body, ended=True)
             else:
                 await self._ask_spooled(exchange, request, head)
-        except asyncio.CancelledError:
-            exchange.failed(Failure(cause=Cause.RESET, sent=True, detail="the sidecar ends"))
+        except BaseException:  # we end, or a bug of ours: in both cases the side may have acted
+            exchange.failed(Failure(cause=Cause.RESET, sent=True, detail="the sidecar failed"))
             raise
 
     async def _ask_spooled(self, exchange: Exchange, request: Request, head: bytes) -> None:

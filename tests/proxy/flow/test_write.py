@@ -604,3 +604,26 @@ async def test_a_write_that_waits_for_its_turn_at_the_end_is_not_begun(tmp_path:
             await s.app.stop()
         assert gate.held == 1
         assert on_disk(s) == ["p_sent"]  # the one that the primary may have
+
+
+async def test_a_spooled_body_that_is_gone_before_its_key_was_read_is_not_sent_anywhere(
+    tmp_path: Path,
+) -> None:
+    routes = """
+[[routes]]
+name = "keyed"
+path = "/keyed"
+entity_key = ["json:/id"]
+"""
+    async with sidecar(tmp_path, routes, LISTEN_SPOOL_MEMORY_BYTES_MAX="10") as s, s.client() as c:
+        c.send(b"PUT /keyed HTTP/1.1\r\nHost: shop\r\nContent-Length: 40\r\n\r\n" + b"x" * 20)
+        spool = tmp_path / "spool"
+        await until(lambda: any(spool.iterdir()))
+        for file in spool.iterdir():
+            file.unlink()
+        c.send(b"x" * 20)
+        got = await c.reply()
+        assert (got.status, "nothing was sent" in got.detail) == (503, True)
+        assert s.legacy.targets() == []
+        assert s.states() == {"aborted": 1}
+        assert s.app.tally.holds()

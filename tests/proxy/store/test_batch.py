@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,10 +103,13 @@ def test_a_bad_row_comes_back_and_the_others_are_taken(db: sqlite3.Connection) -
     assert (notes(db), len(log(db))) == ([("a", 1), ("c", 3)], 1)
 
 
-def test_nothing_is_forgotten_where_a_row_is_bad(db: sqlite3.Connection) -> None:
+def test_nothing_is_forgotten_where_an_essential_row_is_bad(db: sqlite3.Connection) -> None:
+    essential = replace(NOTE, essential=True)
     transact(db, batch((NOTE, ("a", 1))))
-    bad = transact(db, batch((NOTE, ("\ud800", 2)), (FORGET, ("a",))))
+    bad = transact(db, batch((essential, ("\ud800", 2)), (FORGET, ("a",))))
     assert [operation.row for operation, _ in bad] == [("\ud800", 2)]
+    assert notes(db) == [("a", 1)]
+    transact(db, batch((NOTE, ("\ud800", 2)), (FORGET, ("no such",))))
     assert notes(db) == [("a", 1)]
     assert transact(db, batch((FORGET, ("a",)))) == []
     assert notes(db) == []

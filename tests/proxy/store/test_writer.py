@@ -5,13 +5,14 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proxy.store import schema
 from proxy.store.batch import WAL_BYTES_MAX, Schema, Statement, StoreError, Told, storable
-from proxy.store.writer import CHECKPOINT_EVERY, PUTS_MAX, Writer
+from proxy.store.writer import CHECKPOINT_EVERY, PUTS_MAX, ROW_BYTES_MAX, Writer
 from rules.payload import digest
 from tests.proxy.samples import rows, until
 
@@ -88,7 +89,7 @@ async def held(writer: Writer) -> AsyncIterator[None]:
 
 
 def long(name: str) -> str:
-    return name * 5000  # more than a page: a full disk has no place for it
+    return name * 20_000  # more than a page: a full disk has no place for it
 
 
 # group commit
@@ -242,16 +243,17 @@ async def test_more_records_than_it_can_keep_are_lost_and_counted(tmp_path: Path
         assert (writer.dropped, len(writer)) == (PUTS_MAX + 1, 0)
 
 
+ESSENTIAL = replace(NOTE, essential=True)
 FORGET = Statement(3, "DELETE FROM notes WHERE text = ?", forgets=True)
 
 
-async def test_nothing_is_forgotten_in_a_transaction_that_loses_a_row_nor_after_it(
+async def test_nothing_is_forgotten_in_a_transaction_that_loses_an_essential_row_nor_after_it(
     tmp_path: Path,
 ) -> None:
     async with writing(tmp_path) as writer:
         await writer.submit(NOTE, ("kept",))
         writer.put(FORGET, ("kept",))
-        writer.put(NOTE, ("\ud800",))
+        writer.put(ESSENTIAL, ("\ud800",))
         await writer.submit(NOTE, ("a",))
         assert (notes(writer), writer.dropped) == (["kept", "a"], 1)
         writer.put(FORGET, ("kept",))
@@ -259,22 +261,37 @@ async def test_nothing_is_forgotten_in_a_transaction_that_loses_a_row_nor_after_
         assert notes(writer) == ["kept", "a", "b"]
 
 
-async def test_what_forgets_is_not_carried_out_when_what_it_rests_on_was_lost_meanwhile(
+async def test_what_is_essential_is_never_given_up_and_what_rests_on_it_goes_on(
     tmp_path: Path,
 ) -> None:
     async with writing(tmp_path) as writer:
-        await writer.submit(NOTE, ("kept",))
+        await writer.submit(NOTE, ("old",))
         await refuse(writer)
         async with held(writer):
-            writer.put(NOTE, (long("a"),))
+            writer.put(ESSENTIAL, (long("a"),))
             for n in range(PUTS_MAX):
                 writer.put(NOTE, (n,))
             await until(lambda: not len(writer))  # under way
-            writer.put(FORGET, ("kept",))
+            writer.put(FORGET, ("old",))
         await until(lambda: writer.dropped)
+        assert (writer.dropped, writer.broken) == (PUTS_MAX, False)
         await relent(writer)
         await writer.submit(NOTE, ("b",))
-        assert notes(writer) == ["kept", "b"]
+        assert notes(writer) == [long("a"), "b"]
+
+
+async def test_a_row_of_the_log_has_its_limit_and_the_rest_comes_with_the_next(
+    tmp_path: Path,
+) -> None:
+    async with writing(tmp_path) as writer:
+        half = b"x" * (ROW_BYTES_MAX // 2)
+        async with held(writer):
+            writer.put_log(b"first")
+            await until(lambda: not len(writer))  # under way
+            told = [writer.log(half) for _ in range(4)]
+        assert [await each for each in told] == [None] * 4
+        assert [len(records) for _, records in log(writer)] == [5, 3 * len(half), len(half)]
+        assert writer.log_bytes_queued == 0
 
 
 # a disk that refuses

@@ -229,20 +229,54 @@ async def test_a_database_that_another_process_has_locked_refuses_and_recovers(
         assert tally.holds()
 
 
-async def test_nothing_is_forgotten_once_something_was_lost(tmp_path: Path) -> None:
-    """What the disk never took may still be read from the log at the next start."""
+async def test_what_is_not_essential_may_be_lost_and_the_log_goes_all_the_same(
+    tmp_path: Path,
+) -> None:
     clock, tally = Clock(), Tally()
     async with opened(tmp_path, tally, clock, done_hold_seconds=0.0) as journal:
         closed(journal, await settled(journal, an_intent("a")))
         journal.learn(Identity("order", "\ud800", "a"), "reply")  # can never be written
         for _ in range(5):
             await ticked(journal, clock)
-        assert len(log_rows(journal)) > 0
-        assert totals(journal) == {}
+        assert (journal.writer.dropped, journal.writer.broken) == (1, False)
+        assert log_rows(journal) == []
         assert reader.states(tmp_path) == {"done": 1}
     tally = Tally()
     async with opened(tmp_path, tally):
         assert (tally.accepted, tally.states[State.DONE]) == (1, 1)
+
+
+async def test_nothing_is_forgotten_once_an_essential_row_was_lost(tmp_path: Path) -> None:
+    """What the disk never took may still be read from the log at the next start."""
+    clock, tally = Clock(), Tally()
+    async with opened(tmp_path, tally, clock, done_hold_seconds=0.0) as journal:
+        closed(journal, await settled(journal, an_intent("a")))
+        (await settled(journal, an_intent("b"))).sequence = 2**63  # its row can never be written
+        for _ in range(5):
+            await ticked(journal, clock)
+        assert journal.writer.broken
+        assert len(log_rows(journal)) > 0
+        assert reader.states(tmp_path) == {"done": 1, "s_pending": 1}
+    tally = Tally()
+    async with opened(tmp_path, tally):
+        assert (tally.accepted, tally.states[State.DONE]) == (2, 1)
+
+
+async def test_a_write_that_is_cancelled_before_its_beginning_is_durable_was_not_sent(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as journal:
+        intent = an_intent("a")
+        journal.accept(intent)
+        begin = asyncio.create_task(journal.begin(intent))
+        await asyncio.sleep(0)
+        begin.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await begin
+        assert intent.state is State.NOT_SENT
+    tally = Tally()
+    async with opened(tmp_path, tally):
+        assert (tally.accepted, tally.states[State.NOT_SENT]) == (1, 1)
 
 
 async def test_a_row_that_cannot_be_made_leaves_its_intent_in_the_log(tmp_path: Path) -> None:
