@@ -22,10 +22,11 @@ class Side(StrEnum):
     @property
     def other(self) -> "Side":
         """The opposite side."""
-        return _OTHER[self]
+        return OTHER[self]
 
 
-_OTHER = {Side.LEGACY: Side.NEW, Side.NEW: Side.LEGACY}
+OTHER = {Side.LEGACY: Side.NEW, Side.NEW: Side.LEGACY}
+"""The opposite side, by side: what `Side.other` looks up."""
 
 
 class Role(StrEnum):

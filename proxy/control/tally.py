@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from rules.compare import VerdictKind
 from rules.fate import State
-from rules.message import Role
+from rules.message import Failure, Outcome, Role
 from rules.route import Skip
 
 LATENCY_BOUNDS_S = (
@@ -30,6 +30,9 @@ LATENCY_BOUNDS_S = (
 """Upper bounds of the latency buckets: Prometheus' own default ladder, from 1 ms to a long time-out."""
 
 
+_CLASSES = tuple(f"{digit}xx" for digit in range(10))
+
+
 class Histogram:
     """Counts of observations by bucket, and their sum."""
 
@@ -38,11 +41,6 @@ class Histogram:
     def __init__(self) -> None:
         self.counts = [0] * (len(LATENCY_BOUNDS_S) + 1)
         self.total = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """One more observation."""
-        self.counts[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
-        self.total += seconds
 
 
 @dataclass(slots=True)
@@ -70,11 +68,12 @@ class Tally:
         self.accepted += 1
         self.skips[reason] += 1
 
-    def outcome(self, role: Role, word: str, latency_s: float) -> None:
+    def outcome(self, role: Role, outcome: Outcome) -> None:
         """One call to a side: its status class or cause, and how long it took."""
+        word = outcome.cause if isinstance(outcome, Failure) else _CLASSES[outcome.status // 100]
         key = (role, word)
         self.outcomes[key] = self.outcomes.get(key, 0) + 1
-        latencies = self.latencies[role]
+        latencies, latency_s = self.latencies[role], outcome.latency_s
         latencies.counts[bisect_left(LATENCY_BOUNDS_S, latency_s)] += 1
         latencies.total += latency_s
 

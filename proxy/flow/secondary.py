@@ -31,7 +31,7 @@ from rules.identity import (
     translate,
     wanted,
 )
-from rules.message import Failure, Outcome, Reply, Request, Role, Side
+from rules.message import OTHER, Failure, Outcome, Reply, Request, Role, Side
 from rules.route import Route, captures
 from rules.source import Parts
 
@@ -47,7 +47,6 @@ APART_BYTES_MIN = 16_384
 
 _SECONDARY = Role.SECONDARY
 _NOTHING: Mapping[Key, str] = {}
-_CLASSES = tuple(f"{digit}xx" for digit in range(10))
 
 REPLY_BYTES_MAX = 65536
 """What is kept of a reply that is not compared: enough for a dead letter's last word."""
@@ -113,13 +112,13 @@ class Secondary:
 
     def ready(self, job: Job) -> Prepared | None:
         """The request as it is, where nothing is to be put in; None: ask `prepare`."""
-        if job.route.translations or self._exits[job.primary.other].maps:
+        if job.route.translations or self._exits[OTHER[job.primary]].maps:
             return None
         return Prepared(job.request, _NOTHING)
 
     async def prepare(self, job: Job) -> Prepared | Missing | Untranslatable:
         """Translate the request for the secondary. Raises OSError when its spool file cannot be read."""
-        if not self._exits[job.primary.other].knows(job.request.head):
+        if not self._exits[OTHER[job.primary]].knows(job.request.head):
             return Untranslatable("credential_unknown")
         if not job.route.translations:
             return Prepared(job.request, {})
@@ -151,11 +150,11 @@ class Secondary:
         """Send a prepared request, and judge the two replies. Once it is sent, nothing here fails."""
         request, comparison = prepared.request, job.route.comparison
         limit = REPLY_BYTES_MAX if comparison is None else comparison.body_bytes_max
-        head = self._exits[job.primary.other].head(request.head)
+        head = self._exits[OTHER[job.primary]].head(request.head)
         if _KEY_LINE not in head.lower():
             head = with_line(head, f"{IDEMPOTENCY_KEY}: {job.key}".encode())
-        outcome = await self._pools[job.primary.other].ask(request, head, limit)
-        self._tally.outcome(_SECONDARY, word(outcome), outcome.latency_s)
+        outcome = await self._pools[OTHER[job.primary]].ask(request, head, limit)
+        self._tally.outcome(_SECONDARY, outcome)
         if isinstance(outcome, Failure):
             return Tried(request=request, outcome=outcome)
         pairs = harvest(job.route.harvests, job.reply, outcome) if job.route.harvests else ()
@@ -225,8 +224,3 @@ def answer(reply: Reply, names: tuple[str, ...]) -> Answer:
         body=payload_of(reply),
         truncated=reply.truncated,
     )
-
-
-def word(outcome: Outcome) -> str:
-    """The metric label of an outcome: the status class, or the cause."""
-    return outcome.cause if isinstance(outcome, Failure) else _CLASSES[outcome.status // 100]

@@ -3,6 +3,9 @@
 Law: bounded in number; one too many, an open breaker or a missing identity is a verdict, not a wait.
 """
 
+from collections.abc import Coroutine
+from typing import Any
+
 from proxy.flow.delivery import Delivery, Rooms
 from proxy.flow.secondary import Job, Prepared
 from proxy.wire.body import discard
@@ -22,18 +25,20 @@ class Shadow:
         self._sent = 0
         self._key = f"twinwrite-shadow-{rooms.journal.id}-{rooms.journal.now():.6f}"
 
-    def write(self, plan: Plan, request: Request, reply: Reply) -> None:
-        """Take a write that the primary applied; its spool file is removed at the end."""
+    def write(
+        self, plan: Plan, request: Request, reply: Reply
+    ) -> Coroutine[Any, None, None] | None:
+        """Take a write that the primary applied: what is to be run for it. Its spool file is removed at the end."""
         category = plan.category.name
         if self._pending >= self._pending_max or not self._rooms.guard.admit(category):
             self._rooms.tally.verdicts[VerdictKind.SKIPPED] += 1
             discard(request)
-            return
+            return None
         self._pending += 1
         self._sent += 1
         key = f"{self._key}-{self._sent}"
         job = Job(route=plan.route, primary=plan.primary, request=request, reply=reply, key=key)
-        self._rooms.fibers.start(self._run(job, category))
+        return self._run(job, category)
 
     async def _run(self, job: Job, category: str) -> None:
         rooms = self._rooms

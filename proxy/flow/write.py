@@ -19,7 +19,6 @@ from proxy.flow.delivery import Delivery
 from proxy.flow.exit import Exit
 from proxy.flow.guard import Guard
 from proxy.flow.relay import Streamed
-from proxy.flow.secondary import word
 from proxy.flow.shadow import Shadow
 from proxy.flow.turnstile import Turnstile
 from proxy.store.batch import StoreError
@@ -40,6 +39,12 @@ from rules.trace import trace_id
 _CHUNKED, _SERIALIZE = Framing.CHUNKED, Ordering.SERIALIZE
 _SHADOW, _SHADOWED = Mirror.SHADOW, Skip.SHADOW
 _APPLIED, _PENDING, _PRIMARY = Event.PRIMARY_APPLIED, State.S_PENDING, Role.PRIMARY
+
+
+Rest = Coroutine[Any, None, None] | None
+"""What is left to do of a write when its client has the answer."""
+
+Work = Coroutine[Any, None, Rest]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,9 +186,9 @@ class Write:
             chunked=head.framing is _CHUNKED, spool=spool, body_bytes=size or len(body),
         )  # fmt: skip
 
-    async def _run(self, work: Coroutine[Any, None, None]) -> None:
+    async def _run(self, work: Work) -> None:
         try:
-            await work
+            rest = await work
         except Exception:
             self._client.refuse(
                 Refusal(502, "the sidecar failed; the primary may have applied the write")
@@ -191,8 +196,10 @@ class Write:
             raise
         finally:
             self._rooms.tally.in_flight -= 1
+        if rest is not None:
+            await rest
 
-    async def _sorted(self, request: Request) -> None:
+    async def _sorted(self, request: Request) -> Rest:
         """Find out whether the entity is mirrored, and its lanes, where the whole request tells it."""
         try:
             if request.spool and self._plan.route.reads_body:
@@ -204,13 +211,12 @@ class Write:
             self._give_up(
                 request, Refusal(503, "the spooled body cannot be read; nothing was sent")
             )
-            return
+            return None
         if not sampled:
-            await self._unjournaled(request, Skip.SAMPLE)
-        elif self._plan.mirror is _SHADOW:
-            await self._unjournaled(request, _SHADOWED)
-        else:
-            await self._journaled(request, self._intent(request, names))
+            return await self._unjournaled(request, Skip.SAMPLE)
+        if self._plan.mirror is _SHADOW:
+            return await self._unjournaled(request, _SHADOWED)
+        return await self._journaled(request, self._intent(request, names))
 
     def _keys(self, request: Request) -> tuple[bool, tuple[str, ...]]:
         """Whether the entity is within the percent, and the lanes of the write."""
@@ -219,7 +225,7 @@ class Write:
         parts = parts_of(seen, plan.captures)
         return is_sampled(plan, self._policy, parts), lanes(plan, parts)
 
-    async def _journaled(self, request: Request, intent: Intent) -> None:
+    async def _journaled(self, request: Request, intent: Intent) -> Rest:
         rooms, plan = self._rooms, self._plan
         rooms.journal.accept(intent)
         turns = intent.lanes if plan.route.ordering is _SERIALIZE else ()
@@ -230,7 +236,7 @@ class Write:
             error = await rooms.journal.begin(intent)
             if error is not None:
                 await self._without_journal(request, intent, error)
-                return
+                return None
             exchange = self._ask_primary(request)
             outcome = self._told(await exchange)
             event = after_primary(outcome, applied_redirects=plan.route.applied_redirects)
@@ -254,6 +260,7 @@ class Write:
                 rooms.delivery.release(intent)
             elif event is _APPLIED:
                 rooms.delivery.withdraw(intent)
+        return None
 
     async def _without_journal(self, request: Request, intent: Intent, error: StoreError) -> None:
         self._rooms.log.error("journal_failed", error=str(error), trace_id=trace_id(request.head))
@@ -266,16 +273,16 @@ class Write:
             self._client.refuse(Refusal(503, "the write could not be journaled; nothing was sent"))
         discard(request)
 
-    async def _unjournaled(self, request: Request, reason: Skip) -> None:
+    async def _unjournaled(self, request: Request, reason: Skip) -> Rest:
         self._rooms.tally.skip(reason)
         exchange = self._ask_primary(request)
         outcome = self._told(await exchange)
         self._answer(exchange, outcome)
         applied = after_primary(outcome, applied_redirects=self._plan.route.applied_redirects)
         if reason is _SHADOWED and applied is _APPLIED and isinstance(outcome, Reply):
-            self._rooms.shadow.write(self._plan, request, outcome)
-        else:
-            discard(request)
+            return self._rooms.shadow.write(self._plan, request, outcome)
+        discard(request)
+        return None
 
     def _ask_primary(self, request: Request) -> Exchange:
         rooms = self._rooms
@@ -290,7 +297,7 @@ class Write:
             return exchange
 
     def _told(self, outcome: Outcome) -> Outcome:
-        self._rooms.tally.outcome(_PRIMARY, word(outcome), outcome.latency_s)
+        self._rooms.tally.outcome(_PRIMARY, outcome)
         return outcome
 
     def _answer(self, exchange: Exchange, outcome: Outcome) -> None:

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.control.metrics import DECLARED, LATENCY, Metrics, Reading
 from proxy.control.tally import Tally
 from rules.fate import State
-from rules.message import Role
+from rules.message import Reply, Role
 from rules.route import Skip
 from tests.proxy.world import world
 
@@ -33,7 +33,7 @@ def scraped(tally: Tally) -> dict[tuple[str, tuple[tuple[str, str], ...]], float
 
 def test_every_declared_metric_is_shown() -> None:
     tally = Tally()
-    tally.outcome(Role.PRIMARY, "2xx", 0.003)
+    tally.outcome(Role.PRIMARY, Reply(status=200, head=b"", latency_s=0.003))
     shown = {name for name, _ in scraped(tally)}
 
     assert {f"twinwrite_{declared.name}" for declared in DECLARED} <= shown
@@ -51,7 +51,7 @@ def test_every_state_is_counted_under_its_word(state: State) -> None:
 def test_latencies_are_cumulative_buckets() -> None:
     tally = Tally()
     for seconds in (0.0005, 0.003, 99.0):
-        tally.outcome(Role.SECONDARY, "2xx", seconds)
+        tally.outcome(Role.SECONDARY, Reply(status=200, head=b"", latency_s=seconds))
     found = scraped(tally)
     name, role = "twinwrite_latency_seconds_bucket", ("role", "secondary")
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from proxy.control.tally import LATENCY_BOUNDS_S, Histogram, Tally
+from proxy.control.tally import LATENCY_BOUNDS_S, Tally
 from rules.compare import VerdictKind
 from rules.fate import State
-from rules.message import Role
+from rules.message import Cause, Failure, Reply, Role
 from rules.route import Skip
 
 
@@ -36,11 +36,15 @@ def test_the_law_is_broken_by_a_write_that_is_nowhere_or_twice() -> None:
     assert not tally.holds()
 
 
-def test_outcomes_are_counted_by_role_and_word() -> None:
+def test_outcomes_are_counted_by_role_and_by_status_class_or_cause() -> None:
     tally = Tally()
-    for role, word in ((Role.PRIMARY, "2xx"), (Role.PRIMARY, "2xx"), (Role.SECONDARY, "reset")):
-        tally.outcome(role, word, 0.5)
-    assert tally.outcomes == {(Role.PRIMARY, "2xx"): 2, (Role.SECONDARY, "reset"): 1}
+    tally.outcome(Role.PRIMARY, Reply(status=204, head=b"", latency_s=0.5))
+    tally.outcome(Role.PRIMARY, Reply(status=201, head=b"", latency_s=0.5))
+    tally.outcome(Role.PRIMARY, Reply(status=599, head=b""))
+    tally.outcome(Role.SECONDARY, Failure(cause=Cause.RESET, sent=True, latency_s=0.5))
+    assert tally.outcomes == {
+        (Role.PRIMARY, "2xx"): 2, (Role.PRIMARY, "5xx"): 1, (Role.SECONDARY, "reset"): 1,
+    }  # fmt: skip
     assert tally.latencies[Role.PRIMARY].total == 1.0
     assert sum(tally.latencies[Role.SECONDARY].counts) == 1
 
@@ -50,17 +54,18 @@ def test_outcomes_are_counted_by_role_and_word() -> None:
     [(0.0, 0), (0.001, 0), (0.0011, 1), (0.25, 7), (30.0, 13), (30.1, 14), (1e9, 14)],
 )
 def test_a_latency_falls_into_the_first_bucket_that_holds_it(seconds: float, bucket: int) -> None:
-    histogram = Histogram()
-    histogram.observe(seconds)
-    assert histogram.counts.index(1) == bucket
-    assert len(histogram.counts) == len(LATENCY_BOUNDS_S) + 1
+    tally = Tally()
+    tally.outcome(Role.PRIMARY, Reply(status=200, head=b"", latency_s=seconds))
+    counts = tally.latencies[Role.PRIMARY].counts
+    assert counts.index(1) == bucket
+    assert len(counts) == len(LATENCY_BOUNDS_S) + 1
     assert list(LATENCY_BOUNDS_S) == sorted(set(LATENCY_BOUNDS_S))
 
 
 def test_two_tallies_share_nothing() -> None:
     one, other = Tally(), Tally()
     one.skip(Skip.ROUTE)
-    one.outcome(Role.PRIMARY, "2xx", 0.1)
+    one.outcome(Role.PRIMARY, Reply(status=200, head=b"", latency_s=0.1))
     assert other.latencies[Role.PRIMARY].total == 0.0
     assert other.outcomes == {}
     assert other.skips[Skip.ROUTE] == 0

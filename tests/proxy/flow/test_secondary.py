@@ -15,7 +15,6 @@ from proxy.flow.secondary import (
     Secondary,
     Tried,
     Untranslatable,
-    word,
 )
 from rules.compare import VerdictKind
 from rules.identity import Pair
@@ -288,15 +287,3 @@ async def test_a_reply_that_is_too_long_is_not_compared(tmp_path: Path) -> None:
         found = await tried(b, a_job(b, a_request()))
         assert found.verdict is not None
         assert found.verdict.kind is VerdictKind.NOT_COMPARABLE
-
-
-@pytest.mark.parametrize(
-    ("outcome", "expected"),
-    [
-        (Reply(status=204, head=b""), "2xx"),
-        (Reply(status=599, head=b""), "5xx"),
-        (Failure(cause=Cause.TIMEOUT, sent=True), "timeout"),
-    ],
-)
-def test_an_outcome_has_one_word(outcome: Reply | Failure, expected: str) -> None:
-    assert word(outcome) == expected

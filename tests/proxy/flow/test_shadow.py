@@ -40,7 +40,9 @@ async def shadowing(
 def shadowed(b: Background, shadow: Shadow, request: Request, reply: Reply | None = None) -> None:
     head = parse_request(request.head)
     assert isinstance(head, RequestHead)
-    shadow.write(plan(head, b.config.policy), request, reply or a_reply())
+    work = shadow.write(plan(head, b.config.policy), request, reply or a_reply())
+    if work is not None:
+        b.rooms.fibers.start(work)
 
 
 def verdicts(b: Background) -> dict[str, int]:
