@@ -15,6 +15,24 @@ class TooLarge(ValueError):
     """The body is longer than `body_bytes_max`."""
 
 
+class Memory:
+    """How much memory longer bodies may take together, in places of one size: whoever gets none spools."""
+
+    def __init__(self, places: int) -> None:
+        self.free = places
+
+    def take(self) -> bool:
+        """Whether there was a place: then `give` it back."""
+        if not self.free:
+            return False
+        self.free -= 1
+        return True
+
+    def give(self) -> None:
+        """The place is free again."""
+        self.free += 1
+
+
 class Spool:
     """Collects one body: `memory()` while it is small, else the file at `path` (mode 0600) holds all of it."""
 

@@ -507,6 +507,7 @@ async def test_outside_the_percent_nothing_is_kept_of_a_long_body(tmp_path: Path
 
 async def test_a_shadowed_write_is_sent_after_the_reply_and_not_journaled(tmp_path: Path) -> None:
     async with sidecar(tmp_path, STAGE="shadow", LISTEN_SPOOL_MEMORY_BYTES_MAX="2") as s:
+        s.app.clients.door._rooms.memory.free = 0  # type: ignore[attr-defined]
         gate = Gate()
         s.new.always = gate
         assert (await s.ask("PUT", "/a", LONG)).status == 200
@@ -627,3 +628,37 @@ entity_key = ["json:/id"]
         assert s.legacy.targets() == []
         assert s.states() == {"aborted": 1}
         assert s.app.tally.holds()
+
+
+async def test_a_longer_body_that_is_only_shadowed_stays_in_memory_while_there_is_a_place(
+    tmp_path: Path,
+) -> None:
+    async with sidecar(tmp_path, STAGE="shadow", LISTEN_SPOOL_MEMORY_BYTES_MAX="10") as s:
+        memory = s.app.clients.door._rooms.memory  # type: ignore[attr-defined]
+        free = memory.free
+        async with s.client() as c:
+            c.send(b"PUT /a HTTP/1.1\r\nHost: shop\r\nContent-Length: 40\r\n\r\n" + b"x" * 20)
+            await until(lambda: memory.free == free - 1)
+            assert s.spools() == []
+            c.send(b"x" * 20)
+            assert (await c.reply()).status == 200
+            await until(lambda: len(s.new.seen) == 1)
+            assert (s.new.seen[0].body, memory.free) == (b"x" * 40, free)
+            memory.free = 0
+            c.send(b"PUT /b HTTP/1.1\r\nHost: shop\r\nContent-Length: 40\r\n\r\n" + b"y" * 20)
+            await until(lambda: len(s.spools()) == 1)
+            c.send(b"y" * 20)
+            assert (await c.reply()).status == 200
+            await until(lambda: len(s.new.seen) == 2)
+            await until(lambda: s.spools() == [])
+            assert memory.free == 0
+
+
+async def test_a_client_that_goes_before_its_body_is_whole_leaves_its_place(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, STAGE="shadow", LISTEN_SPOOL_MEMORY_BYTES_MAX="10") as s:
+        memory = s.app.clients.door._rooms.memory  # type: ignore[attr-defined]
+        free = memory.free
+        async with s.client() as c:
+            c.send(b"PUT /a HTTP/1.1\r\nHost: shop\r\nContent-Length: 40\r\n\r\n" + b"x" * 20)
+            await until(lambda: memory.free == free - 1)
+        await until(lambda: memory.free == free)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.wire.body import Spool, TooLarge, discard, in_memory, open_spool
+from proxy.wire.body import Memory, Spool, TooLarge, discard, in_memory, open_spool
 from rules.message import Request
 from tests.proxy.wire.raw import a_request
 
@@ -117,3 +117,10 @@ def test_discarding_removes_the_file_of_a_request_if_there_is_one(tmp_path: Path
     discard(request)
     discard(a_request())
     assert not list(tmp_path.iterdir())
+
+
+def test_memory_has_so_many_places_and_no_more() -> None:
+    memory = Memory(2)
+    assert [memory.take() for _ in range(3)] == [True, True, False]
+    memory.give()
+    assert (memory.take(), memory.free) == (True, 0)
