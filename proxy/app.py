@@ -82,6 +82,7 @@ class App:
         self._started = self._loop.time()
         self._stopping = asyncio.Event()
         self._ticker: asyncio.TimerHandle | None = None
+        self._tick_failure = ""  # the last one, as text
         self._is_built = False
         self._is_stopped = False
         self._journal: Journal | None = None
@@ -304,17 +305,19 @@ class App:
     # inside
 
     def _tick(self) -> None:
-        self.clients.sweep()
-        for pool in self.pools.values():
-            pool.sweep()
-        for way in self.exits.values():
-            way.sweep()
-        self.journal.sweep()
-        self.guard.sweep()
-        self.delivery.sweep()
-        if self._ledger is not None:
-            self._ledger.sweep()
+        """Every sweep, and the next tick, whatever one of them does: all deadlines depend on it."""
         self._ticker = self._loop.call_later(TICK_S, self._tick)
+        ledger = () if self._ledger is None else (self._ledger,)
+        for each in (
+            self.clients, *self.pools.values(), *self.exits.values(),
+            self.journal, self.guard, self.delivery, *ledger,
+        ):  # fmt: skip
+            try:
+                each.sweep()
+            except Exception as error:  # noqa: BLE001 - a bug; told once, not at every tick
+                if repr(error) != self._tick_failure:
+                    self._tick_failure = repr(error)
+                    self.log.failure("sweep_failed", error)
 
     async def _admin(self) -> str:
         where = self.config.admin

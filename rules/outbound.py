@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rules.framing import HOP_BY_HOP, without
+from rules.framing import HOP_BY_HOP
 
 VIA = (b"Via: 1.0 twinwrite\r\n", b"Via: 1.1 twinwrite\r\n")
 """What a gateway says of itself, by the minor version that it was asked in (RFC 9110 7.6.3)."""
@@ -45,7 +45,8 @@ class Auth(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbound:
-    """How a head is changed for one side. Names are in lower case, `lines` are whole, with CRLF.
+    """How a head is changed for one side. `lines` are whole, with CRLF. The names of `removed` are in lower
+    case, with - for _: many servers make one of the two, so a field of either spelling is removed.
 
     `host` is the new Host, or empty. `header` is the credential's field, `credentials` what stands
     there for each of the client's values; None maps nothing.
@@ -70,7 +71,7 @@ def dressed(head: bytes, outbound: Outbound) -> bytes:
         if credential is not None:
             lines += b"%b: %b\r\n" % (outbound.header, credential)
     if outbound.removed:
-        head = without(head, outbound.removed)
+        head = _without(head, outbound.removed)
     if outbound.base_path:
         method, rest = head.split(b" ", 1)
         if rest[:1] == b"/":
@@ -80,6 +81,14 @@ def dressed(head: bytes, outbound: Outbound) -> bytes:
         head, found = _HOST.subn(lambda came: came[1] + b" " + outbound.host, head)
         lines = lines if found else line + b"\r\n" + lines
     return head[:-2] + lines + b"\r\n" if lines else head
+
+
+def _without(head: bytes, names: frozenset[bytes]) -> bytes:
+    first, *lines = head[:-4].split(b"\r\n")
+    kept = [
+        line for line in lines if line.split(b":", 1)[0].lower().replace(b"_", b"-") not in names
+    ]
+    return b"\r\n".join([first, *kept]) + b"\r\n\r\n"
 
 
 def is_known(head: bytes, outbound: Outbound) -> bool:

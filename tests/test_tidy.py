@@ -56,7 +56,7 @@ LEVELS: dict[str, int] = {
     "proxy.wire": 10,
     "proxy.wire.body": 11,
     "proxy.wire.framing": 11,
-    "proxy.wire.sink": 11,
+    "proxy.wire.sink": 12,
     "proxy.wire.secure": 11,
     "proxy.wire.connection": 12,
     "proxy.wire.dial": 12,

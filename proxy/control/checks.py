@@ -17,7 +17,7 @@ _PATH = re.compile(r"[^\x00-\x1f\x7f]*")
 def settable(name: str) -> None:
     """The name of a header that may be set and removed."""
     _match(_NAME, name, "the name of a header")
-    if name.lower() in UNTOUCHABLE:
+    if name.lower().replace("_", "-") in UNTOUCHABLE:  # both spellings are removed
         raise ValueError("must be a header that does not frame, route or identify the message")
 
 

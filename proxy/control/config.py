@@ -285,6 +285,11 @@ def _warnings(settings: Settings) -> Iterator[str]:
     for path, stage in {"stage": settings.stage, **stages}.items():
         if stage is Stage.SHADOW:
             yield f"{path} = {toml(stage)}: writes are not journaled; one that fails is not sent again"
+    if settings.listen.connect and any(
+        DUTIES[each.stage or settings.stage].mirror is not Mirror.NONE
+        for each in settings.categories.values()
+    ):
+        yield "listen.connect = true: writes within a CONNECT tunnel reach the primary only"
     for name, category in settings.categories.items():
         duty = DUTIES[category.stage or settings.stage]
         if duty.mirror is Mirror.JOURNAL and category.percent < 100:

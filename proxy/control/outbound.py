@@ -1,7 +1,7 @@
 """From the keys of one side to its `Outbound`, with its credential read; and what contradicts itself.
 
 Law: a credential is read here and nowhere else, goes into the `Outbound` and nowhere else, and is in
-no error text: those name the key and the file, never what stands in it.
+no error text. Those name the key, never what stands in it: it may be the credential, by mistake.
 """
 
 import json
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from proxy.control.checks import field_value
+from proxy.control.keys import under
 from proxy.control.settings import Backend
 from rules.outbound import Auth, HostPolicy, Outbound
 
@@ -16,7 +17,7 @@ FILE_BYTES_MAX = 1_048_576
 """The longest credential file: a table of some 10,000 tokens, read in a few ms."""
 
 Clash = tuple[tuple[str, ...], object, str]
-"""The keys that contradict each other, the value of the first, and what is allowed there."""
+"""The keys that contradict each other, the value of the first (None: not shown), and what is allowed there."""
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}  # RFC 9110 4.2; left out of a Host (RFC 3986 6.2.3)
 
@@ -35,13 +36,16 @@ def contradictions(backend: Backend, masked: frozenset[str]) -> Iterator[Clash]:
     if mode in (Auth.FORWARD, Auth.NONE) and (env or file):
         yield ("auth", "auth_env", "auth_file"), mode, "contradicts auth_env or auth_file"
     removed = {name.lower() for name in backend.remove_headers}
+    changed = set(removed)
     for name in backend.set_headers:
-        at = ("set_headers", "remove_headers")
+        at = (under("set_headers", name), "remove_headers")
         if name.lower() in removed:
-            yield at, name, "must not be one of remove_headers: what is set is replaced anyway"
+            yield at, None, "must not be one of remove_headers: what is set is replaced anyway"
+        elif name.lower() in changed:
+            yield at, None, "must stand once, in one case"
         if name.lower() in masked:
-            yield at, name, "must not be a secret: use auth_header with auth_env or auth_file"
-    changed = removed | {name.lower() for name in backend.set_headers}
+            yield at, None, "must not be a secret: use auth_header with auth_env or auth_file"
+        changed.add(name.lower())
     if mode is not Auth.FORWARD and backend.auth_header.lower() in changed:
         places = ("auth_header", "set_headers", "remove_headers")
         yield places, backend.auth_header, "must not be one of set_headers or remove_headers"
@@ -74,7 +78,7 @@ def outbound_of(backend: Backend, environment: Mapping[str, str]) -> Outbound | 
     outbound = Outbound(
         base_path=backend.base_path.encode(),
         host=authority(backend.url).encode() if backend.host_ is HostPolicy.REWRITE else b"",
-        removed=frozenset(name.encode() for name in removed),
+        removed=frozenset(name.replace("_", "-").encode() for name in removed),
         lines=lines.encode("latin-1"),
         header=backend.auth_header.encode(),
         credentials=credentials,
@@ -85,14 +89,14 @@ def outbound_of(backend: Backend, environment: Mapping[str, str]) -> Outbound | 
 def _static(backend: Backend, environment: Mapping[str, str]) -> str:
     name = backend.auth_env
     if not name:
-        return _value(_content(backend).strip(), f"auth_file: {backend.auth_file}")
+        return _value(_content(backend).strip(), "auth_file")
     if name not in environment:
-        raise CredentialError(f"auth_env: {name} is not set")
-    return _value(environment[name].strip(), f"auth_env: {name}")
+        raise CredentialError("auth_env: the variable that it names is not set")
+    return _value(environment[name].strip(), "auth_env")
 
 
 def _table(backend: Backend) -> Mapping[bytes, bytes]:
-    where = f"auth_file: {backend.auth_file}"
+    where = "auth_file"
     content = _content(backend).strip()
     try:
         pairs = json.loads(content, object_pairs_hook=list)
@@ -121,11 +125,11 @@ def _content(backend: Backend) -> str:
             content = file.read(FILE_BYTES_MAX + 1)
         text = content.decode()
     except OSError as error:
-        raise CredentialError(f"auth_file: {path}: {error.strerror or 'cannot be read'}") from None
+        raise CredentialError(f"auth_file: {error.strerror or 'cannot be read'}") from None
     except ValueError:
-        raise CredentialError(f"auth_file: {path}: must be UTF-8") from None
+        raise CredentialError("auth_file: must be UTF-8") from None
     if len(content) > FILE_BYTES_MAX:
-        raise CredentialError(f"auth_file: {path}: is longer than {FILE_BYTES_MAX} bytes")
+        raise CredentialError(f"auth_file: is longer than {FILE_BYTES_MAX} bytes")
     return text
 
 

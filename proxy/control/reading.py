@@ -1,7 +1,8 @@
 """From TOML text and environment variables to declared dataclasses, with every problem on the way.
 
 Law: nothing is guessed and nothing is lost. What is wrong keeps its default and is noted; the
-environment wins over the file; no secret gets into a message. Knows no single key.
+environment wins over the file; no secret gets into a message. Knows no single key, but those beside
+a secret.
 """
 
 import difflib
@@ -24,7 +25,8 @@ VALUE_CHARACTERS_MAX = 80
 _T = TypeVar("_T")
 _WHERE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 _USERINFO = re.compile(r"(?<=//).*(?=@)", re.DOTALL)
-_SECRET = frozenset(word.lower() for word in (*DEFAULT_FIELDS, *DEFAULT_HEADERS))
+_BESIDE = ("auth_env", "auth_file", "auth_header", "set_headers")  # where one is put by mistake
+_SECRET = frozenset(word.lower() for word in (*DEFAULT_FIELDS, *DEFAULT_HEADERS, *_BESIDE))
 _TRUTH = {"1": True, "true": True, "yes": True, "on": True,
           "0": False, "false": False, "no": False, "off": False}  # fmt: skip
 

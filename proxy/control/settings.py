@@ -126,6 +126,7 @@ class Listen:
     tunnel_idle_timeout_ms: int = key(
         3600000, "How long a tunnel (WebSocket, CONNECT) may be silent.", "ms", _TIME
     )
+    connect: bool = key(False, "Whether CONNECT is passed on, and tunnelled to the primary.")
     body_bytes_max: int = key(104857600, "The longest body of a mirrored write.", "bytes", _SIZE)
     spool_memory_bytes_max: int = key(
         262144, "The part of a mirrored body that is kept in memory, not in a file.", "bytes", _SIZE
@@ -156,10 +157,7 @@ class Backend:
     tls_timeout_ms: int = key(5000, "How long a TLS handshake may take.", "ms", _TIME)
     first_byte_timeout_ms: int = key(30000, "How long the reply may take to begin.", "ms", _TIME)
     total_timeout_ms: int = key(
-        60000,
-        "How long the exchange may take; a relayed stream: how long it may pause.",
-        "ms",
-        _TIME,
+        60000, "How long the exchange may take, or a relayed stream may pause.", "ms", _TIME
     )
     idle_timeout_ms: int = key(4000, "How long an unused connection is kept.", "ms", _TIME)
     lifetime_seconds: float = key(
@@ -261,7 +259,7 @@ class Breaker:
         150.0, "A mean latency below this never trips it.", "ms", (0, 86400000)
     )
     open_seconds: float = key(
-        30.0, "How long it stays open before it probes.", "seconds", (0, 86400)
+        30.0, "How long it stays open before it probes.", "seconds", (0.01, 86400)
     )
     half_open_calls: int = key(5, "Probes that must succeed before it closes.", "", (1, 1000))
     ramp_seconds: float = key(

@@ -16,8 +16,12 @@ from rules.outbound import VIA
 from rules.route import Plan, Policy, plan
 from rules.stage import Mirror
 from rules.trace import FLAGS, NUMBER_BITS, traced
+from rules.upgrade import forwarded_once_more
 
 _NONE, _JOURNAL = Mirror.NONE, Mirror.JOURNAL
+_FOR_US = frozenset(
+    ("CONNECT", "OPTIONS", "TRACE")
+)  # methods that say something to whoever passes them on
 
 
 class Door:
@@ -39,6 +43,11 @@ class Door:
         sent = self._announced(client, head)
         if self._instance in sent:
             return Refusal(508, "this request has been through this sidecar already")
+        if head.method in _FOR_US:
+            passed = self._passed(head.method, sent)
+            if isinstance(passed, Refusal):
+                return passed
+            client.sent_head = sent = passed
         policy = self._policy()
         chosen = plan(head, policy)
         way = rooms.exits[chosen.primary]
@@ -55,10 +64,20 @@ class Door:
             sent = with_line(sent, head.asks)
         relay = Relay(client, rooms.pools[chosen.primary], head, sent, rooms.fibers)
         if head.tunnel:
-            relay.receiver = Asking(client, rooms.tally, rooms.listen.tunnel_idle_timeout_ms / 1000)
+            idle_s = rooms.listen.tunnel_idle_timeout_ms / 1000
+            relay.receiver = Asking(client, rooms.tally, idle_s, head.asks)
         elif not head.minor and not head.host:
             relay.receiver = Last(client, None, begun=False)
         return relay
+
+    def _passed(self, method: str, sent: bytes) -> bytes | Refusal:
+        """The head of a method that says something to whoever passes it on."""
+        if method == "TRACE":  # RFC 9110 9.3.8; its reply shows the head that a side got
+            return Refusal(405, "TRACE is not passed on: it would show what only a side may see")
+        if method == "CONNECT":
+            no = Refusal(501, "CONNECT is not passed on: listen.connect is false")
+            return sent if self._rooms.listen.connect else no
+        return forwarded_once_more(sent) or Refusal(204, "Max-Forwards is 0")
 
     def _announced(self, client: Downstream, head: RequestHead) -> bytes:
         """The head with what both sides and every replay get beside the client's bytes: put on once, and

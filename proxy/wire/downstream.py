@@ -1,7 +1,8 @@
 """One client's connection: requests in, checked and cut; replies out, in order.
 
-Law: one request at a time; what follows waits on the socket until the reply is written. A request
-that is malformed, too slow or too large is answered here and goes no further.
+Law: one request at a time; what follows waits here, up to a bound, until the reply is written. A
+request that is malformed, too slow or too large is answered here and goes no further. While no end of
+the client's can be seen, there is a deadline.
 """
 
 import asyncio
@@ -9,11 +10,10 @@ import math
 import socket
 import struct
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
-from proxy.control.settings import Listen
 from proxy.wire.framing import BadFraming, ChunkedReader, Reader, reader_for, second_opinion
-from proxy.wire.sink import Sink
+from proxy.wire.sink import Keeper, Sink
 from rules.framing import Refusal, RequestHead, parse_request, refuse_fragment, with_line, without
 from rules.message import Framing
 from rules.problem import problem
@@ -28,27 +28,6 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 seconds: close sends RST
 
 Door = Callable[["Downstream", RequestHead], Sink | Refusal]
 """Decides what to do with a request."""
-
-
-class Keeper(Protocol):
-    """Who has every client's connection of a listener (`Clients`): their limits, door and counts."""
-
-    listen: Listen
-    door: Door
-    open: set["Downstream"]
-    surplus: set["Downstream"]
-    requests: int
-    refused: int
-    draining: bool
-    loop: asyncio.AbstractEventLoop
-    idle_timeout_s: float
-    head_timeout_s: float
-    body_timeout_s: float
-    body_byte_s: float
-    linger_s: float
-
-    def now(self) -> float:
-        """Monotonic seconds."""
 
 
 class Downstream(asyncio.Protocol):
@@ -123,6 +102,8 @@ class Downstream(asyncio.Protocol):
         if self._close:
             head = with_line(head, b"Connection: close")
         self.transport.write(head + body)
+        if self._eof or self._paused:
+            self.deadline = self._patience()
         if ended:
             self._end()
         elif self._blocked:
@@ -137,8 +118,8 @@ class Downstream(asyncio.Protocol):
             data = self._decoder.payload
         if data:
             self.transport.write(data)
-        if self._eof:
-            self.deadline = self._clients.now() + self._clients.idle_timeout_s
+        if self._eof or self._paused:
+            self.deadline = self._patience()
         if ended:
             self._end()
         elif self._blocked:  # a sink that has just begun to stream was not told
@@ -152,8 +133,8 @@ class Downstream(asyncio.Protocol):
     def pause(self) -> None:
         """Take no more of the request's body for now: time spent so is not the client's."""
         if self._reader is not None:
-            self.deadline = math.inf
             self._stop_reading()
+            self.deadline = self._patience() if self._replying else math.inf
 
     def resume(self) -> None:
         """Take the request's body again."""
@@ -197,14 +178,22 @@ class Downstream(asyncio.Protocol):
                 data = self._take_head(data)
             else:
                 self._buffer = data  # pipelined: it waits for its turn
-                self._stop_reading()
+                if len(data) > self._clients.listen.head_bytes_max:
+                    self._stop_reading()
+                    self.deadline = min(self.deadline, self._patience())
                 return
 
     def eof_received(self) -> bool:
-        """A client may close its half and still wait for the reply; one that is gone looks the same."""
-        self._eof = self._close = True
-        self.deadline = min(self.deadline, self._clients.now() + self._clients.idle_timeout_s)
+        """A client may close its half and still wait for replies; one that is gone looks the same."""
+        self._eof = True
+        if self._sink is None and not self._blocked:
+            self.data_received(b"")  # what would have had its turn next
+        self.deadline = min(self.deadline, self._patience())
         half_open = self._sink is not None and self._reader is None
+        if self._buffer and (half_open or self._blocked):
+            half_open = True  # pipelined requests: when they have begun, `_next` comes here again
+        else:
+            self._close = True
         return half_open and self.transport.can_write_eof()  # TLS ends both halves at once
 
     def connection_lost(self, _error: Exception | None) -> None:
@@ -226,6 +215,8 @@ class Downstream(asyncio.Protocol):
         if self._sink is not None:
             if self._reader is None:
                 self.deadline = math.inf
+            if self._eof or self._paused:
+                self.deadline = self._patience()
             self._sink.writable(True)
         elif self._buffer:
             self._clients.loop.call_soon(self._next)
@@ -255,6 +246,10 @@ class Downstream(asyncio.Protocol):
         elif not self._close and not self._buffer:
             self._close = True
             self.transport.close()
+
+    def _patience(self) -> float:
+        """How long a client is believed to be there that shows nothing of itself: while its reply moves."""
+        return self._clients.now() + self._clients.idle_timeout_s
 
     def _watch(self) -> None:
         self._unsent = self.transport.get_write_buffer_size()
@@ -376,6 +371,8 @@ class Downstream(asyncio.Protocol):
         if self._sink is None and not self.transport.is_closing():
             self._start_reading()
             self.data_received(b"")
+            if self._eof and not self.eof_received():
+                self.transport.close()
 
     def _leave(self) -> None:
         """Let the client have its reply; then close, but not before it does: it may still be sending."""

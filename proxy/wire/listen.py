@@ -86,7 +86,8 @@ class Listener:
     # a Unix socket
 
     def _bind(self) -> socket.socket:
-        """A bound socket: nobody can connect before it listens, so its mode is set in time."""
+        """A socket that listens. Nobody can connect before it does, so its mode is set in time; nothing is
+        awaited before it does, or another process could take its file for that of a dead one."""
         path = self._listen.unix
         _make_room(path)
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -94,6 +95,7 @@ class Listener:
             opened.bind(path)
             self._file = _identity(path)
             os.chmod(path, int(self._listen.unix_mode, 8))
+            opened.listen(BACKLOG)
         except BaseException:
             opened.close()
             raise

@@ -36,6 +36,7 @@ LIMITS = """
 stage = "dual_legacy_primary"
 [listen]
 port = 0
+connect = true
 head_bytes_max = 4096
 body_bytes_max = 16384
 spool_memory_bytes_max = 1024

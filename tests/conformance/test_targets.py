@@ -1,10 +1,14 @@
 """Request targets: what a side receives is what the client sent, byte for byte (RFC 9112 3.2)."""
 
 from tests.conformance.harness import (
+    CLIENT,
     Case,
     Way,
+    gets,
+    says,
+    told,
 )
-from tests.conformance.rows import both, mirrored, relayed, request, table
+from tests.conformance.rows import both, head, mirrored, relayed, request, table
 from tests.conformance.stand import Stand
 
 
@@ -84,8 +88,26 @@ CASES = [
     ),
     *(
         relayed(f"the safe method {method.decode()}", "9110 9.2.1", request(method + b" /a HTTP/1.1"))
-        for method in (b"TRACE", b"PROPFIND", b"REPORT", b"SEARCH")
+        for method in (b"PROPFIND", b"REPORT", b"SEARCH")
     ),
+    Case(
+        name="TRACE",
+        section="9110 9.3.8",
+        steps=(says(CLIENT, request(b"TRACE /a HTTP/1.1", b"Max-Forwards: 5")), told(405)),
+    ),
+    relayed("OPTIONS that may go further", "9110 7.6.2",
+            request(b"OPTIONS /a HTTP/1.1", b"max-forwards: 010", b"X: 1"),
+            request(b"OPTIONS /a HTTP/1.1", b"max-forwards: 9", b"X: 1")),
+    Case(
+        name="OPTIONS that must go no further",
+        section="9110 7.6.2",
+        steps=(
+            says(CLIENT, request(b"OPTIONS * HTTP/1.1", b"Max-Forwards: 0")),
+            gets(CLIENT, head(b"HTTP/1.1 204 No Content",
+                              b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")),
+        ),
+    ),
+    *both("Max-Forwards of another method", "9110 7.6.2", request(b" /a HTTP/1.1", b"Max-Forwards: 0")),
     *(
         mirrored(f"the method {method.decode()}", "9110 9.2.1", request(method + b" /a HTTP/1.1"))
         for method in (b"POST", b"DELETE", b"PATCH", b"MKCOL", b"LOCK", b"PURGE", b"M-SEARCH")

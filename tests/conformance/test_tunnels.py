@@ -131,6 +131,10 @@ CASES = [
               b"HTTP2-Settings: AAMAAABk"),
     not_asked("an upgrade to HTTP/2 among others", UPGRADE, b"Upgrade: websocket, H2C"),
     not_asked("an upgrade to HTTP/2 in a second field", UPGRADE, WEBSOCKET, b"Upgrade: h2c"),
+    *(
+        not_asked(f"an upgrade to {value!r}, which names no protocol", UPGRADE, b"Upgrade: " + value)
+        for value in (b"h 2c", b"h2c;q=1", b"websocket h2c", b"h2c:", b"\xa0h2c", b"websocket, h2c/", b"a/1/2")
+    ),
     not_asked("an upgrade to TLS", UPGRADE, b"Upgrade: TLS/1.0"),
     not_asked("an upgrade with a body", UPGRADE, WEBSOCKET, b"Content-Length: 2",
               left=(b"Content-Length: 2",), body=b"hi"),
@@ -141,6 +145,17 @@ CASES = [
             says(CLIENT, request(b"GET /a HTTP/1.1", UPGRADE, b"Upgrade: h2c")), gets(LEGACY, GET),
             says(LEGACY, SWITCHING.replace(b"websocket", b"h2c")), told(502), finds_end(LEGACY),
         ),
+    ),
+    *(
+        Case(
+            name=f"a switch to {name} where a WebSocket was asked for",
+            section="9110 15.2.2",
+            steps=(
+                says(CLIENT, HELLO), gets(LEGACY, ASKED),
+                says(LEGACY, SWITCHING.replace(b"websocket", to)), told(502), finds_end(LEGACY),
+            ),
+        )
+        for name, to in {"HTTP/2": b"h2c", "something else": b"chat", "both": b"h2c, websocket"}.items()
     ),
     Case(
         name="a switch without a name",

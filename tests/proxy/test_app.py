@@ -15,6 +15,9 @@ from proxy.app import App, StartError
 from proxy.control.config import parse
 from proxy.control.log import Log
 from proxy.store import reader
+from proxy.wire.downstream import Downstream
+from rules.message import Side
+from tests.proxy.samples import until
 from tests.proxy.world import world
 
 
@@ -253,3 +256,26 @@ async def test_the_kill_switch_journals_and_says_so(tmp_path: Path) -> None:
 
     assert (row["state"], row["reason"]) == ("s_pending", "kill_switch")
     assert w.new.seen == []
+
+
+class Stuck(Downstream):
+    """A client that cannot be given up."""
+
+    def expire(self) -> None:
+        raise RuntimeError("stuck")
+
+
+async def test_a_sweep_that_fails_is_told_once_and_ends_no_other_deadline(tmp_path: Path) -> None:
+    limit = {"TWINWRITE_BACKENDS_LEGACY_IDLE_TIMEOUT_MS": "1"}
+    async with world(tmp_path, **limit) as w, aiohttp.ClientSession() as session:
+        stuck = Stuck(w.app.clients)
+        stuck.deadline = 0
+        w.app.clients.open.add(stuck)
+        pool = w.app.pools[Side.LEGACY]
+        for _ in range(2):
+            async with session.get(w.url + "/a") as reply:
+                assert reply.status == 200
+            await until(lambda: not pool._open)
+        w.app.clients.open.discard(stuck)
+
+    assert w.events().count("sweep_failed") == 1

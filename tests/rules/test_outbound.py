@@ -66,6 +66,13 @@ def test_fields_are_removed_in_any_case_and_number() -> None:
     assert out[2:] == ["X-AB: 3", "X-B: x-a"]
 
 
+@pytest.mark.parametrize("name", ["X_Api_Key", "x-api_key", "X_API-KEY"])
+def test_a_field_whose_name_has_another_spelling_of_the_hyphen_is_removed(name: str) -> None:
+    came = head("/a", "Host: a", f"{name}: 1", "X_Api: 2", "Content_Length: 3")
+    out = after(Outbound(removed=frozenset((b"x-api-key",))), came)
+    assert out[2:] == ["X_Api: 2", "Content_Length: 3"]
+
+
 def test_a_field_that_is_set_replaces_every_one_of_its_name() -> None:
     outbound = Outbound(removed=frozenset((b"x-a",)), lines=b"X-A: new\r\n")
     assert after(outbound, head("/a", "Host: a", "x-a: 1", "X-A: 2"))[2:] == ["X-A: new"]

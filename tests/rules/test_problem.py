@@ -7,9 +7,9 @@ import pytest
 
 from rules.framing import fields, parse_reply
 from rules.message import Cause, Failure, Framing
-from rules.problem import RETRY_AFTER_S, problem, status_of
+from rules.problem import ALLOW, RETRY_AFTER_S, problem, status_of
 
-STATUSES = (400, 408, 413, 414, 417, 431, 501, 502, 503, 504, 505, 508)
+STATUSES = (400, 405, 408, 413, 414, 417, 431, 501, 502, 503, 504, 505, 508)
 
 
 def parts(reply: bytes) -> tuple[bytes, dict[str, str], bytes]:
@@ -45,6 +45,19 @@ def test_only_503_asks_to_come_again() -> None:
     assert named["retry-after"] == str(RETRY_AFTER_S)
     _, named, _ = parts(problem(502, "down"))
     assert "retry-after" not in named
+
+
+def test_a_405_names_the_methods_that_are_allowed() -> None:
+    _, named, _ = parts(problem(405, "no"))
+    assert f"Allow: {named['allow']}" == ALLOW
+    assert "TRACE" not in named["allow"]
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_a_204_is_no_problem_and_has_no_content(close: bool) -> None:
+    end = "Connection: close\r\n" if close else ""
+    expected = f"HTTP/1.1 204 No Content\r\n{ALLOW}\r\n{end}\r\n"
+    assert problem(204, "no further", close=close) == expected.encode()
 
 
 def test_a_problem_has_members_of_its_own() -> None:

@@ -422,6 +422,10 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
 # warnings
 
 
+def test_a_tunnel_is_no_surprise_where_nothing_is_mirrored() -> None:
+    assert made("", "[listen]\nconnect = true").warnings == ()
+
+
 @pytest.mark.parametrize(
     ("top", "rest", "expected"),
     [
@@ -448,6 +452,11 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
             "[categories.debug]\npercent = 12.5",
             "categories.debug.percent = 12.5: in a dual stage, writes to the other entities reach"
             " one side only",
+        ),
+        (
+            'stage = "dual_legacy_primary"\n',
+            "[listen]\nconnect = true",
+            "listen.connect = true: writes within a CONNECT tunnel reach the primary only",
         ),
         (
             "",

@@ -167,6 +167,28 @@ category = "critical"
         assert s.legacy.targets() == ["/critical", "/other"]
 
 
+@pytest.mark.parametrize("toml", ["", '[[routes]]\nname = "a"\nmirror = "always"'])
+async def test_trace_is_answered_here_and_shows_no_side(tmp_path: Path, toml: str) -> None:
+    settings = {
+        "BACKENDS_LEGACY_AUTH": "static", "BACKENDS_LEGACY_AUTH_FILE": str(tmp_path / "token"),
+    }  # fmt: skip
+    (tmp_path / "token").write_text("Bearer hunter2")
+    async with sidecar(tmp_path, toml, **settings) as s:
+        got = await s.ask("TRACE", "/a", fields=TRACED)
+        assert (got.status, told(got), "TRACE" in got.headers["allow"]) == (405, TRACE, False)
+        assert s.legacy.seen == s.new.seen == []
+        assert s.app.tally.accepted == 0
+
+
+async def test_options_goes_no_further_than_it_may(tmp_path: Path) -> None:
+    async with sidecar(tmp_path) as s:
+        got = await s.ask("OPTIONS", "/a", fields="Max-Forwards: 0\r\n")
+        assert (got.status, "allow" in got.headers, got.body) == (204, True, b"")
+        assert s.legacy.seen == []
+        assert (await s.ask("OPTIONS", "/a", fields="Max-Forwards: 3\r\n")).status == 200
+        assert s.legacy.seen[0].headers["max-forwards"] == "2"
+
+
 def begun(seen: Seen) -> str:
     """The id of a trace that the sidecar began."""
     found = re.fullmatch(r"00-([0-9a-f]{32})-[0-9a-f]{16}-00", seen.headers["traceparent"])

@@ -258,7 +258,7 @@ async def test_a_credential_that_cannot_be_read_ends_the_start_with_one_line(
         app = App(configured(tmp_path, both, **settings), Log(io.StringIO()))
         with pytest.raises(StartError) as caught:
             await app.start()
-    assert str(caught.value) == f"backends.new.auth_file: {missing}: {os.strerror(2)}"
+    assert str(caught.value) == f"backends.new.auth_file: {os.strerror(2)}"
 
 
 def an_exit(backend: Backend) -> tuple[Exit, io.StringIO]:

@@ -564,6 +564,42 @@ async def test_a_client_that_has_closed_its_half_gets_its_reply() -> None:
         assert (await client.rest()).endswith(b"\r\nConnection: close\r\n\r\nok")
 
 
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+
+
+@pytest.mark.parametrize("rudely", [False, True])
+@on_uvloop
+async def test_a_client_that_leaves_a_silent_event_stream_frees_the_backend_whatever_it_sent_last(
+    rudely: bool,
+) -> None:
+    async with line({"idle_timeout_ms": 50}) as test:
+        client, backend = await test.both()
+        await backend.send(EVENTS)
+        await client.until()
+        await client.send(b"G")
+        await until(lambda: test.front.only._buffer == b"G")
+        if rudely:
+            client.reset()
+        else:
+            await client.close()
+        await sweeping(test.front.clients.sweep, until(lambda: not test.pool._open))
+        assert not test.front.clients.open
+
+
+@on_uvloop
+async def test_a_client_that_leaves_an_upload_that_nobody_reads_frees_the_backend() -> None:
+    async with line({"idle_timeout_ms": 50}) as test:
+        client, backend = await test.both(big(POST))
+        await backend.send(EVENTS)
+        await client.until()
+        sending = asyncio.ensure_future(client.send(b"x" * SIZE))
+        await until(lambda: test.front.only._paused)
+        sending.cancel()
+        client.reset()
+        await sweeping(test.front.clients.sweep, until(lambda: not test.pool._open))
+        assert not test.front.clients.open
+
+
 # a slow reader slows the writer
 
 

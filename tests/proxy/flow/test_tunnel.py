@@ -16,6 +16,7 @@ SWITCHED = b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\
 CONNECTED = b"HTTP/1.1 200 Connected\r\n\r\n"
 REFUSED = b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno"
 CONNECT = b"CONNECT pay:443 HTTP/1.1\r\nHost: pay:443\r\n\r\n"
+ALLOWED = {"LISTEN_CONNECT": "true"}
 
 
 @dataclass
@@ -79,7 +80,10 @@ async def test_an_upgrade_becomes_a_tunnel_to_the_primary(tmp_path: Path) -> Non
 
 
 async def test_connect_becomes_a_tunnel_to_the_primary(tmp_path: Path) -> None:
-    async with talking(tmp_path, reply=CONNECTED) as (s, talker), s.client() as client:
+    async with (
+        talking(tmp_path, reply=CONNECTED, settings=ALLOWED) as (s, talker),
+        s.client() as client,
+    ):
         client.send(CONNECT + b"early")
         assert (await client.head()).raw == CONNECTED
         assert await client.exactly(5) == b"early"
@@ -100,7 +104,10 @@ async def test_a_primary_that_does_not_switch_is_answered_for_as_ever(
 
 
 async def test_after_a_refused_connect_the_client_is_sent_away(tmp_path: Path) -> None:
-    async with talking(tmp_path, reply=REFUSED) as (s, _), s.client() as client:
+    async with (
+        talking(tmp_path, reply=REFUSED, settings=ALLOWED) as (s, _),
+        s.client() as client,
+    ):
         client.send(CONNECT + b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")  # meant for the tunnel
         got = await client.reply()
         assert (got.status, got.headers["connection"]) == (403, "close")
@@ -108,8 +115,28 @@ async def test_after_a_refused_connect_the_client_is_sent_away(tmp_path: Path) -
         assert s.app.clients.requests == 1
 
 
+async def test_a_switch_to_what_was_not_asked_for_is_502(tmp_path: Path) -> None:
+    switched = SWITCHED.replace(b"chat", b"h2c")
+    async with talking(tmp_path, reply=switched) as (s, talker), s.client() as client:
+        client.ask("GET", "/chat", fields=HELLO)
+        got = await client.reply()
+        assert (got.status, "nobody asked for" in got.detail) == (502, True)
+        assert s.app.tally.tunnels == 0
+        await until(lambda: not talker.open)
+
+
+@pytest.mark.parametrize("reply", [CONNECTED, REFUSED])
+async def test_connect_is_refused_unless_it_is_allowed(tmp_path: Path, reply: bytes) -> None:
+    async with talking(tmp_path, reply=reply) as (s, talker), s.client() as client:
+        client.send(CONNECT + b"POST /a HTTP/1.1\r\nHost: shop\r\nContent-Length: 0\r\n\r\n")
+        got = await client.reply()
+        assert (got.status, "listen.connect" in got.detail) == (501, True)
+        assert await client.ended() == b""
+        assert (talker.heads, s.app.tally.tunnels, s.app.tally.accepted) == ([], 0, 0)
+
+
 async def test_a_primary_that_is_not_there_is_502(tmp_path: Path) -> None:
-    async with sidecar(tmp_path) as s:
+    async with sidecar(tmp_path, **ALLOWED) as s:
         await s.legacy.stop()
         assert (await s.ask("GET", "/chat", fields=HELLO)).status == 502
         async with s.client() as client:

@@ -511,6 +511,83 @@ async def test_a_client_that_closed_its_half_is_not_waited_for_without_end() -> 
         assert not front.clients.open
 
 
+@pytest.mark.parametrize("greet", [None, at_once])
+@on_uvloop
+async def test_what_was_pipelined_before_a_client_closed_its_half_is_served(
+    greet: Callable[[Guest], None] | None,
+) -> None:
+    hall = Hall(greet)
+    async with listening(hall) as front:
+        client = await front.connect()
+        await client.send((GET + POST + b"hello") * 3 + b"GET /part")
+        client.finish()
+        for _ in range(6):
+            guest = await hall.guest()
+            await guest.ended.wait()
+            if greet is None:
+                guest.say()
+        assert (await client.rest()).count(b"HTTP/1.1 200 OK") == 6
+        await until(lambda: not front.clients.open)
+        assert len(hall.guests) == 6
+
+
+@on_uvloop
+async def test_a_body_that_was_pipelined_and_broken_off_is_reported() -> None:
+    hall = Hall()
+    async with listening(hall) as front:
+        client = await front.connect()
+        await client.send(GET + POST + b"he")
+        client.finish()
+        (await hall.guest()).say()
+        assert (await client.answer())[0] == 200
+        guest = await hall.guest()
+        await guest.left.wait()
+        assert guest.body == b"he"
+        assert not guest.ended.is_set()
+
+
+@pytest.mark.parametrize("pipelined", [b"G", GET, GET[:-2]])
+@pytest.mark.parametrize("rudely", [False, True])
+@on_uvloop
+async def test_a_client_that_goes_behind_what_it_pipelined_is_not_waited_for_without_end(
+    pipelined: bytes, rudely: bool
+) -> None:
+    hall = Hall()
+    async with listening(hall, idle_timeout_ms=50) as front:
+        client = await front.connect()
+        await client.send(GET)
+        guest = await hall.guest()
+        guest.client.reply(OK[:-2], b"o", Framing.LENGTH, ended=False)
+        await client.send(pipelined)
+        await until(lambda: guest.client._buffer == pipelined)
+        if rudely:
+            client.reset()
+            await guest.left.wait()
+        else:
+            client.finish()
+            await sweeping(front.clients.sweep, guest.left.wait())
+        await until(lambda: not front.clients.open)
+        assert len(hall.guests) == 1
+
+
+@on_uvloop
+async def test_a_client_of_which_nothing_more_is_read_is_there_while_its_reply_moves() -> None:
+    hall = Hall()
+    async with listening(hall, idle_timeout_ms=50) as front:
+        client = await front.connect()
+        await client.send(GET)
+        guest = await hall.guest()
+        guest.client.reply(OK[:-2].replace(b": 2", b": 99"), b"o", Framing.LENGTH, ended=False)
+        await client.send(GET * 2000)
+        await until(lambda: front.only._paused)
+        before = front.only.deadline
+        guest.client.more(b"k", ended=False)
+        assert before < front.only.deadline < inf
+        client.reset()  # nobody can see that
+        await sweeping(front.clients.sweep, guest.left.wait())
+        assert not front.clients.open
+
+
 @pytest.mark.parametrize("data", [b"", b"GET /a HT", b"\r", GET[:-2]])
 @on_uvloop
 async def test_a_client_that_closes_between_requests_is_gone(data: bytes) -> None:
@@ -694,6 +771,26 @@ async def test_time_that_the_backend_takes_is_not_the_clients() -> None:
         assert await client.exactly(len(OK)) == OK
 
 
+@pytest.mark.parametrize("reply_first", [False, True])
+@on_uvloop
+async def test_a_paused_body_is_not_waited_for_without_end_once_the_reply_has_begun(
+    reply_first: bool,
+) -> None:
+    hall = Hall()
+    async with listening(hall, idle_timeout_ms=50) as front:
+        client = await front.connect()
+        await client.send(POST + b"he")
+        guest = await hall.guest()
+        for step in (True, False):
+            if step is reply_first:
+                guest.client.reply(OK[:-2], b"o", Framing.LENGTH, ended=False)
+            else:
+                guest.client.pause()
+        client.reset()  # nobody can see that
+        await sweeping(front.clients.sweep, guest.left.wait())
+        assert not front.clients.open
+
+
 # back-pressure
 
 
@@ -835,11 +932,9 @@ async def test_a_connection_that_is_left_to_a_tunnel_says_what_it_has_and_keeps_
         client = await front.connect()
         await client.send(GET + early)
         guest = await hall.guest()
-        if not early:  # behind what nobody reads, an end is not seen
-            client.finish()
-            await until(lambda: guest.client._eof)
-        await until(lambda: guest.client._buffer == early)
-        assert guest.client.leave() == (early, not early, False)
+        client.finish()
+        await until(lambda: guest.client._eof)
+        assert guest.client.leave() == (early, True, False)
         front.clients.drain()
         assert len(front.clients.open) == 1  # it is not idle, and not ours to end
         guest.client.deadline = 0

@@ -161,6 +161,17 @@ async def test_the_socket_file_of_a_live_process_is_left_alone(tmp_path: Path) -
 
 
 @on_uvloop
+async def test_the_socket_file_of_a_process_that_starts_at_the_same_time_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    listen = Listen(unix=str(tmp_path / "twinwrite.sock"))
+    first, second = (Listener(listen, asyncio.Protocol, print) for _ in range(2))
+    refused = pytest.raises(ListenError, match="another process listens there")
+    with closing(first._bind()), refused:
+        await second.open()
+
+
+@on_uvloop
 async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "twinwrite.sock"
     path.write_text("precious")
