@@ -64,6 +64,7 @@ class Writer:
         self.path = path
         self.commits = 0
         self.commit_seconds = 0.0
+        self.committed: Callable[[], None] | None = None  # told of every transaction
         self.broken = False  # an essential row can never be taken
         self.dropped = 0  # operations that nobody waited for and that are lost
         self.log_id = 0  # of the last row of the log that is durable
@@ -232,6 +233,8 @@ class Writer:
                 operation.told.resolve(None)
             if operation.after is not None:
                 operation.after()
+        if self.committed is not None and not self._closing:
+            self.committed()
 
     def _give_up(self, bad: Bad) -> None:
         """These rows will never be taken; what else was in the transaction is durable."""

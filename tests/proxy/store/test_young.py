@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -12,7 +13,7 @@ from proxy.control.tally import Tally
 from proxy.store import reader
 from proxy.store.intent import Identity, Intent, Result
 from proxy.store.journal import Journal
-from proxy.store.young import FOLD_SECONDS, HELD_BYTES_MAX
+from proxy.store.young import FOLD_SECONDS, HELD_BYTES_MAX, ROWS_MAX
 from rules.fate import Event, State
 from rules.message import Cause, Failure
 from tests.proxy.samples import (
@@ -314,3 +315,23 @@ async def test_all_of_many_begun_at_once_are_in_one_place_through_every_second(
             assert {n for n, each in found.items() if each["state"] == "s_pending"} == {
                 intent.id for intent in open_
             }
+
+
+async def test_rows_are_made_and_removed_a_few_beside_each_transaction(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock=clock, done_hold_seconds=0.0) as journal:
+        intents = [await settled(journal, an_intent("a")) for _ in range(3 * ROWS_MAX)]
+        made: list[int] = []
+
+        def count() -> int:
+            with closing(sqlite3.connect(f"file:{journal.writer.path}?mode=ro", uri=True)) as db:
+                return int(db.execute("SELECT count(*) FROM intents").fetchone()[0])
+
+        for _ in range(2):
+            clock.forward(FOLD_SECONDS)
+            journal.sweep()
+        while count() < len(intents):
+            await settled(journal, an_intent("b"))  # two transactions, with their rows beside them
+            made.append(count())
+        assert all(later - before <= 2 * ROWS_MAX for before, later in pairwise(made))
+        assert len(made) > 1
