@@ -23,10 +23,6 @@ WAL_BYTES_MAX = 4 * 1024 * 1024
 """The write-ahead log is checkpointed beyond this: SQLite's own default of 1,000 pages, but after the
 waiters are told (5 ms instead of 8 ms at p99.9: storage.md)."""
 
-PAGE_BYTES = 8192
-"""Of a new file. Twice SQLite's own: a commit of 32 records of 900 bytes costs 10 % less CPU, one of a single record
-no more (this machine)."""
-
 ROWS_MAX = 64
 """Rows in one statement; 16 columns each is far below SQLite's 32,766 variables."""
 
@@ -142,7 +138,6 @@ def prepare(connection: sqlite3.Connection, schema: Schema, synchronous: str) ->
     found = _version(connection)
     if found is not None and found != schema.version:
         raise StoreError(f"format version {found}; this release knows {schema.version}")
-    connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
     (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
     if mode != "wal":
         raise StoreError("the file system allows no write-ahead log")
