@@ -43,7 +43,7 @@ _APPLIED, _PENDING, _PRIMARY = Event.PRIMARY_APPLIED, State.S_PENDING, Role.PRIM
 
 SHADOWED_BYTES_MAX = 4 * 1024 * 1024
 """A shadowed write is not journaled, so its body need not be in a file: up to this long it stays in memory. Uploads
-of 1 MiB cost 0.76 of what Envoy's mirror takes so, and 1.42 through a file (this machine)."""
+of 1 MiB cost 0.97 of what Envoy's mirror takes so (bench/README.md), and 1.4 through a file (two short rounds)."""
 
 SHADOWED_PLACES = 16
 """So many such bodies at once: 64 MiB; further ones are spooled."""
