@@ -78,11 +78,14 @@ class Comparison:
     unordered: tuple[Pattern, ...] = ()
     body_bytes_max: int = 65536
     differences_max: int = 50
+    names: tuple[str, ...] = field(init=False)
+    """The headers that are compared, and those that say how to read a body: in lower case."""
     compared: tuple[bytes, ...] = field(init=False)
-    """How the lines of the headers begin that are compared, and of those that say how to read a body."""
+    """How the lines of these begin."""
 
     def __post_init__(self) -> None:
-        names = dict.fromkeys((*READ_HEADERS, *(name.lower() for name in self.headers)))
+        names = tuple(dict.fromkeys((*READ_HEADERS, *(name.lower() for name in self.headers))))
+        object.__setattr__(self, "names", names)
         object.__setattr__(self, "compared", tuple(f"\r\n{name}:".encode() for name in names))
 
 

@@ -5,7 +5,7 @@ Law: it decides by values only (`rules.route.plan`), in one look at one policy.
 
 from collections.abc import Callable
 
-from proxy.flow.relay import Last, Relay
+from proxy.flow.relay import Relay
 from proxy.flow.tunnel import Asking
 from proxy.flow.write import Rooms, Write
 from proxy.wire.downstream import Downstream
@@ -66,8 +66,6 @@ class Door:
         if head.tunnel:
             idle_s = rooms.listen.tunnel_idle_timeout_ms / 1000
             relay.receiver = Asking(client, rooms.tally, idle_s, head.asks)
-        elif not head.minor and not head.host:
-            relay.receiver = Last(client, None, begun=False)
         return relay
 
     def _passed(self, method: str, sent: bytes) -> bytes | Refusal:

@@ -66,27 +66,6 @@ class Streamed:
             self.connection.abandon()
 
 
-class Last(Streamed):
-    """The Receiver for a request that goes out as HTTP/1.0: the server closes behind its reply, and need
-    not say so (RFC 9112 9.3), so nothing else may go that way."""
-
-    __slots__ = ()
-
-    def reply(self, head: ReplyHead, data: bytes, ended: bool) -> None:
-        """Part of Receiver."""
-        super().reply(head, data, ended)
-        self._close(ended)
-
-    def data(self, data: bytes, ended: bool) -> None:
-        """Part of Receiver."""
-        super().data(data, ended)
-        self._close(ended)
-
-    def _close(self, ended: bool) -> None:
-        if ended and self.connection is not None:
-            self.connection.transport.close()
-
-
 class Relay:
     """The Sink of one unmirrored request. `receiver` gets the reply."""
 

@@ -19,7 +19,7 @@ from proxy.store.batch import StoreError
 from proxy.wire.body import in_memory
 from proxy.wire.pool import Pool
 from rules.coding import Unreadable
-from rules.compare import READ_HEADERS, Answer, Verdict, VerdictKind, agree, compare
+from rules.compare import Answer, Verdict, VerdictKind, agree, compare
 from rules.framing import field, joined, with_line
 from rules.identity import (
     Key,
@@ -212,7 +212,7 @@ def judge(
         return None
     same = {(pair.primary, pair.secondary) for pair in pairs}
     same.update((key[1], value) for key, value in found.items())
-    names = tuple(dict.fromkeys((*READ_HEADERS, *comparison.headers)))
+    names = comparison.names
     return compare(answer(job.reply, names), answer(outcome, names), comparison, frozenset(same))
 
 

@@ -27,6 +27,9 @@ WRITE_BUFFER_BYTES = (16384, 65536)
 INTERIM_REPLIES_MAX = 100
 """Interim replies before the reply itself; the limit of CPython's http.client and of Ruby's net/http."""
 
+_OLD = b" HTTP/1.0"
+"""After a request of HTTP/1.0 the server closes, and need not say so (RFC 9112 9.3): nothing follows it."""
+
 _TUNNEL = Framing.TUNNEL
 _COUNTED = frozenset((Framing.NONE, Framing.LENGTH))
 
@@ -104,8 +107,13 @@ class Connection(asyncio.Protocol):
         self._unsent = 0
 
     def start(self, receiver: Receiver, method: str, data: bytes, *, ended: bool) -> float:
-        """Begin an exchange by writing `data`; `ended`: it is the whole request. When, on the pool's clock."""
+        """Begin an exchange by writing `data`, from the request line on; `ended`: it is the whole request.
+
+        When, on the pool's clock.
+        """
         assert self._receiver is None
+        if data[: data.find(b"\r")].endswith(_OLD):
+            self.retires_at = 0.0
         self._receiver = receiver
         self._method = method
         self._request_ended = ended

@@ -21,9 +21,6 @@ from proxy.wire.secure import Say
 from rules.framing import ReplyHead, is_event_stream
 from rules.message import Cause, Failure, Outcome, Reply, Request
 
-_OLD = b" HTTP/1.0"
-"""After a request of HTTP/1.0 the server closes, and need not say so (RFC 9112 9.3)."""
-
 
 class Hearer(Protocol):
     """Who is told of interim replies (RFC 9110 15.2)."""
@@ -38,13 +35,12 @@ class Exchange(Slot[Outcome]):
     With a `hearer`: it is told of interim replies; and of a longer body, or an event stream, the outcome
     is the start, `truncated`, and the rest waits on the socket until `pass_on` names who gets it.
     Without: the rest is read and dropped, so that the connection stays of use. `connection` is None
-    until the request is on its way; if the request is the `last` there, it is of no more use then.
+    until the request is on its way.
     """
 
     __slots__ = (
         "_head",
         "_hearer",
-        "_last",
         "_limit",
         "_pieces",
         "_size",
@@ -52,11 +48,10 @@ class Exchange(Slot[Outcome]):
         "connection",
     )
 
-    def __init__(self, limit: int, hearer: Hearer | None, *, last: bool = False) -> None:
+    def __init__(self, limit: int, hearer: Hearer | None) -> None:
         Slot.__init__(self)
         self.connection: Connection | None = None
         self._hearer = hearer
-        self._last = last
         self._limit = limit
         self._pieces: list[bytes] = []  # of a reply that does not come in one piece
         self._head: ReplyHead
@@ -66,8 +61,6 @@ class Exchange(Slot[Outcome]):
     def start(self, connection: Connection, method: str, data: bytes, *, ended: bool) -> None:
         """Send the request on this connection."""
         self.connection = connection
-        if self._last:
-            connection.retires_at = 0.0
         self._started = connection.start(self, method, data, ended=ended)
 
     def reply(self, head: ReplyHead, data: bytes, ended: bool) -> None:
@@ -149,7 +142,7 @@ class Pool:
         self, request: Request, head: bytes, limit: int, hearer: Hearer | None = None
     ) -> Exchange:
         """Send a whole request under `head`; the exchange, which resolves with its outcome."""
-        exchange = Exchange(limit, hearer, last=head[: head.find(b"\r")].endswith(_OLD))
+        exchange = Exchange(limit, hearer)
         connection = None if request.spool is not None else self.idle()
         if connection is not None:
             exchange.start(connection, request.method, head + request.body, ended=True)

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.control.log import Log
 from proxy.fiber import Fibers
-from proxy.flow.relay import Last, Relay
+from proxy.flow.relay import Relay
 from proxy.wire.connection import Connection
 from proxy.wire.downstream import Downstream
 from proxy.wire.pool import Pool
@@ -280,10 +280,7 @@ async def test_nothing_follows_a_request_that_went_out_as_http_1_0(pieces: int) 
         fibers = Fibers(Log(io.StringIO()))
 
         def door(client: Downstream, head: RequestHead) -> Sink:
-            relay = Relay(client, pool, head, head.head, fibers)
-            if not head.minor and not head.host:
-                relay.receiver = Last(client, None, begun=False)
-            return relay
+            return Relay(client, pool, head, head.head, fibers)
 
         async with listening(door) as front:
             old, new = await front.connect(), await front.connect()
