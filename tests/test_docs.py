@@ -10,24 +10,13 @@ import pytest
 
 from proxy.__main__ import main
 from proxy.control.config import parse
+from proxy.control.evidence import Compare, Ledger, Redact
 from proxy.control.keys import NESTED, Key, Shape, keys, plain, toml
 from proxy.control.metrics import DECLARED, LATENCY
-from proxy.control.settings import (
-    BACKENDS,
-    Admin,
-    Backend,
-    Breaker,
-    Category,
-    Compare,
-    Delivery,
-    Harvest,
-    Journal,
-    Ledger,
-    Listen,
-    Redact,
-    Route,
-    Settings,
-)
+from proxy.control.owed import Breaker, Delivery, Journal
+from proxy.control.ports import Admin, Listen
+from proxy.control.settings import BACKENDS, Category, Harvest, Route, Settings
+from proxy.control.sides import Backend
 from proxy.control.tls import BackendTls, ListenTls
 from rules import breaker, fate
 from rules.message import Side

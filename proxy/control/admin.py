@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from proxy.control.metrics import CONTENT_TYPE, Metrics
-from proxy.control.settings import Admin as Settings
+from proxy.control.ports import Admin as Settings
 
 Status = Callable[[], Mapping[str, Any]]
 """What `/status` shows."""

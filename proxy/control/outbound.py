@@ -10,7 +10,7 @@ from pathlib import Path
 
 from proxy.control.checks import field_value
 from proxy.control.keys import under
-from proxy.control.settings import Backend
+from proxy.control.sides import Backend
 from rules.outbound import Auth, HostPolicy, Outbound
 
 FILE_BYTES_MAX = 1_048_576

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy.control.settings import Delivery as Settings
+from proxy.control.owed import Delivery as Settings
 from proxy.control.tally import Tally
 from proxy.fiber import Fibers
 from proxy.flow.evidence import Evidence

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from proxy.control.log import Log
 from proxy.control.outbound import CredentialError, outbound_of
-from proxy.control.settings import Backend
+from proxy.control.sides import Backend
 from rules.message import Side
 from rules.outbound import dressed, is_known
 

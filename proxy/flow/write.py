@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from proxy.control.log import Log
-from proxy.control.settings import Journal as JournalSettings
-from proxy.control.settings import Listen
+from proxy.control.owed import Journal as JournalSettings
+from proxy.control.ports import Listen
 from proxy.control.tally import Tally
 from proxy.fiber import Fibers, Slot
 from proxy.flow.delivery import Delivery

@@ -19,7 +19,7 @@ from typing import TextIO
 
 from msgspec.json import encode
 
-from proxy.control.settings import Journal as Settings
+from proxy.control.owed import Journal as Settings
 from proxy.control.tally import Tally
 from proxy.store import record, schema
 from proxy.store.batch import After, Row, Statement, StoreError, storable

@@ -6,7 +6,7 @@ Law: each has a deadline, and there is a limit to their number; who is one too m
 import asyncio
 import time
 
-from proxy.control.settings import Listen
+from proxy.control.ports import Listen
 from proxy.wire.downstream import Door, Downstream
 
 LINGER_S = 2.0

@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohappyeyeballs
 
-from proxy.control.settings import Backend
+from proxy.control.sides import Backend
 from proxy.control.tls import client_context
 from proxy.wire.secure import Contexts, Say, explain, secure
 from rules.message import Cause, Failure

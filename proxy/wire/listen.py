@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from proxy.control.settings import Listen
+from proxy.control.ports import Listen
 from proxy.control.tls import server_context
 from proxy.wire.secure import Contexts, Say, secure
 

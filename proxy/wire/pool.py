@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from time import monotonic
 from typing import Protocol
 
-from proxy.control.settings import Backend
+from proxy.control.sides import Backend
 from proxy.fiber import Slot
 from proxy.wire.body import open_spool
 from proxy.wire.connection import Connection, Receiver

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from proxy.control.settings import Listen
+from proxy.control.ports import Listen
 from rules.framing import Refusal, RequestHead
 
 

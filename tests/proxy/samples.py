@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-from proxy.control.settings import Journal as Settings
+from proxy.control.owed import Journal as Settings
 from proxy.control.tally import Tally
 from proxy.store.intent import Intent
 from proxy.store.journal import Journal

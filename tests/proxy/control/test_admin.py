@@ -7,7 +7,7 @@ import pytest
 
 from proxy.control.admin import Admin
 from proxy.control.metrics import Metrics
-from proxy.control.settings import Admin as Settings
+from proxy.control.ports import Admin as Settings
 from proxy.control.tally import Tally
 from tests.proxy.control.test_metrics import READING
 from tests.proxy.world import world

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from proxy.control.address import Address
 from proxy.control.config import Config, ConfigError, effective, load, parse
 from proxy.control.keys import Origin, keys, plain, toml
-from proxy.control.settings import Backend, Category, Confirm, Listen, Settings
+from proxy.control.owed import Confirm
+from proxy.control.ports import Listen
+from proxy.control.settings import Category, Settings
 from proxy.control.settings import Route as RouteSettings
+from proxy.control.sides import Backend
 from rules import breaker, fate
 from rules.compare import Checksum, Comparison
 from rules.framing import RequestHead, parse_request

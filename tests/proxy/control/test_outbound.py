@@ -9,7 +9,7 @@ import pytest
 
 from proxy.control.config import ConfigError, effective, parse
 from proxy.control.outbound import FILE_BYTES_MAX, CredentialError, authority, outbound_of
-from proxy.control.settings import Backend
+from proxy.control.sides import Backend
 from rules.message import Side
 from rules.outbound import Auth, HostPolicy, Outbound
 

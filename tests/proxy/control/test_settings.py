@@ -6,23 +6,12 @@ from dataclasses import fields
 import pytest
 
 from proxy.control.address import Address
+from proxy.control.evidence import Compare, Ledger, Redact
 from proxy.control.keys import NESTED, Key, Shape, keys
-from proxy.control.settings import (
-    CATEGORIES,
-    Admin,
-    Backend,
-    Breaker,
-    Category,
-    Compare,
-    Delivery,
-    Harvest,
-    Journal,
-    Ledger,
-    Listen,
-    Redact,
-    Route,
-    Settings,
-)
+from proxy.control.owed import Breaker, Delivery, Journal
+from proxy.control.ports import Admin, Listen
+from proxy.control.settings import CATEGORIES, Category, Harvest, Route, Settings
+from proxy.control.sides import Backend
 from proxy.control.tls import BackendTls, ListenTls
 from rules.breaker import Limits
 from rules.compare import Checksum

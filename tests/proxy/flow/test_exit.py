@@ -9,7 +9,7 @@ import pytest
 
 from proxy.app import App, StartError
 from proxy.control.log import Log
-from proxy.control.settings import Backend
+from proxy.control.sides import Backend
 from proxy.flow.exit import Exit
 from rules.compare import VerdictKind
 from rules.message import Side

@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from proxy.control.log import Log
-from proxy.control.settings import Confirm
+from proxy.control.owed import Confirm
 from proxy.control.tally import Tally
 from proxy.fiber import Fibers
 from proxy.store import reader

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.control.settings import Confirm
+from proxy.control.owed import Confirm
 from proxy.control.tally import Tally
 from proxy.store import reader
 from proxy.store.batch import StoreError

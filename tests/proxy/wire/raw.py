@@ -13,7 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import uvloop
 
-from proxy.control.settings import Backend, Listen
+from proxy.control.ports import Listen
+from proxy.control.sides import Backend
 from proxy.wire.clients import Clients
 from proxy.wire.downstream import Door, Downstream
 from proxy.wire.pool import Pool

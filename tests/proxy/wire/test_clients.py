@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from proxy.control.settings import Listen
+from proxy.control.ports import Listen
 from proxy.wire.clients import LINGER_S, Clients
 from tests.proxy.wire.raw import Hall, Peer, at_once, listening, on_uvloop, sweeping, until
 from tests.proxy.wire.test_downstream import CLOSING, GET, POST, refused

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from proxy.control.settings import Backend
+from proxy.control.sides import Backend
 from proxy.control.tls import BackendTls, TlsError, Version
 from proxy.wire.dial import Dialer
 from proxy.wire.secure import LOOK_S

@@ -11,7 +11,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.control.settings import Listen
+from proxy.control.ports import Listen
 from proxy.wire.clients import Clients
 from proxy.wire.downstream import Downstream
 from proxy.wire.sink import Sink

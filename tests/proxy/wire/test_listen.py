@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from proxy.control.settings import Listen
+from proxy.control.ports import Listen
 from proxy.control.tls import ListenTls, TlsError, Version
 from proxy.wire.clients import Clients
 from proxy.wire.downstream import Door

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.control.settings import Backend
+from proxy.control.sides import Backend
 from proxy.wire.connection import FILE_PIECE_BYTES, Connection
 from proxy.wire.pool import Exchange, Pool
 from rules.message import Cause, Failure, Framing, Outcome, Reply, Request

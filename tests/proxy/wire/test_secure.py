@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.control.settings import Backend
+from proxy.control.sides import Backend
 from proxy.control.tls import BackendTls
 from proxy.wire.connection import FILE_PIECE_BYTES, Connection
 from proxy.wire.pool import Pool
