@@ -46,6 +46,7 @@ from proxy.wire.clients import Clients
 from proxy.wire.listen import Listener, ListenError
 from proxy.wire.pool import Pool
 from rules.breaker import Breaker
+from rules.fate import OWED
 from rules.message import Side
 from rules.redact import Redaction
 from rules.route import Route, hindrance
@@ -130,7 +131,7 @@ class App:
         self.guard = Guard(config.breaker_limits, self._loop.time)
         self.guard.watch(self._breaker_changed)
         self.evidence = Evidence(self._ledger, redaction, tally)
-        identities = Identities(journal, tally)
+        identities = Identities(journal.pairs, tally)
         pending_max = config.compare.pending_max
         self.secondary = Secondary(self.pools, identities, tally, self.exits, pending_max)
         rooms = DeliveryRooms(
@@ -171,7 +172,7 @@ class App:
 
     async def _take_up(self, journal: Journal) -> None:
         """Queue what an earlier run owes, before the first new write; StartError if it must not be sent."""
-        owed = await journal.owed()
+        owed = await journal.standing(OWED)
         policy = self.config.policy
         why = Counter(
             hindrance(intent.primary, intent.target, self._routes.get(intent.route), policy)

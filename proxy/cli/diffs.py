@@ -15,7 +15,7 @@ from proxy.cli.options import (
     json_option,
     print_json,
 )
-from proxy.store import reader
+from proxy.store import ledger_reader as reader
 from proxy.store.batch import StoreError
 from rules.evidence import curl as curl_command
 from rules.message import Side

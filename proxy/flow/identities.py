@@ -8,7 +8,7 @@ from collections import OrderedDict
 from proxy.control.tally import Tally
 from proxy.store.batch import storable
 from proxy.store.intent import Identity, Intent
-from proxy.store.journal import Journal
+from proxy.store.pairs import Pairs
 from rules.identity import Key, Pair
 from rules.message import Side
 
@@ -19,8 +19,8 @@ CACHE_MAX = 100_000
 class Identities:
     """Look-ups both ways, new pairs, and the intents that wait for one."""
 
-    def __init__(self, journal: Journal, tally: Tally) -> None:
-        self._journal = journal
+    def __init__(self, pairs: Pairs, tally: Tally) -> None:
+        self._pairs = pairs
         self._tally = tally
         self._cache: OrderedDict[tuple[Side, Key], str] = OrderedDict()
         self._waiting: dict[tuple[Side, Key], list[Intent]] = {}
@@ -31,7 +31,7 @@ class Identities:
         for key in keys:
             value = self._cache.get((side, key))
             if value is None:
-                identity = await self._journal.find_identity(key[0], side, key[1])
+                identity = await self._pairs.find(key[0], side, key[1])
                 if identity is not None:
                     self._remember(identity)
                 value = self._cache.get((side, key))  # learned meanwhile, too
@@ -45,7 +45,7 @@ class Identities:
             each for each in (_identity(pair, primary) for pair in pairs) if self._is_new(each)
         ]
         if wanted:
-            for known in await self._journal.find_identities(wanted):
+            for known in await self._pairs.contradicted(wanted):
                 self._remember(known)
 
     def wait(self, intent: Intent, side: Side, key: Key) -> bool:
@@ -65,7 +65,7 @@ class Identities:
             self._tally.identity_conflicts += 1
             return []
         if self._is_new(identity):
-            self._journal.learn(identity, "reply")
+            self._pairs.learn(identity, "reply")
             self._remember(identity)
         freed: list[Intent] = []
         for side in Side:

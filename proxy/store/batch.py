@@ -4,9 +4,9 @@ Law: all or nothing; a row that can never be taken does not keep the others from
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
 from operator import attrgetter
@@ -56,11 +56,13 @@ Told = Slot[StoreError | None]
 class Schema:
     """The tables of one kind of file: its format version, and a script that makes what is not there.
 
-    The script keeps the version in the table `meta`, under the name `version`.
+    The script keeps the version in the table `meta`, under the name `version`. `migrations`: by the
+    version that is found, what makes the next one of it.
     """
 
     version: int
     script: str
+    migrations: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def prepare(connection: sqlite3.Connection, schema: Schema, synchronous: str) ->
     if sqlite3.sqlite_version_info < SQLITE_MIN:
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old; 3.33 or newer is needed")
     found = _version(connection)
-    if found is not None and found != schema.version:
+    if found not in (None, schema.version, *schema.migrations):
         raise StoreError(f"format version {found}; this release knows {schema.version}")
     (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
     if mode != "wal":
@@ -149,7 +151,21 @@ def prepare(connection: sqlite3.Connection, schema: Schema, synchronous: str) ->
         "cache_size=-4096",
     ):
         connection.execute(f"PRAGMA {pragma}")
-    connection.executescript(f"BEGIN IMMEDIATE; {schema.script} COMMIT;")
+    scripts = [schema.migrations[each] for each in _versions(found, schema.version)]
+    now = f"UPDATE meta SET value = {schema.version} WHERE name = 'version';"
+    try:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {' '.join(scripts)} {schema.script} {now} COMMIT;"
+        )
+    except sqlite3.Error:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _versions(found: object, to: int) -> range:
+    """The versions to migrate from, one after the other; none for a new file."""
+    return range(found, to) if isinstance(found, int) else range(0)
 
 
 def _version(connection: sqlite3.Connection) -> object:

@@ -32,7 +32,8 @@ class Damaged(ValueError):
 class Intent(Struct, eq=False, kw_only=True, gc=False):
     """One journaled write. `request` and `reply` are None when they are only on disk.
 
-    `has_row`: it has a row of its own (or will have when what is queued is durable), and changes go there.
+    `overtaken`: a later write of its lanes went on without it. `has_row`: it has a row of its own (or
+    will have when what is queued is durable), and changes go there.
     """
 
     route: str
@@ -59,6 +60,7 @@ class Intent(Struct, eq=False, kw_only=True, gc=False):
     verdict: str = ""
     changed_at: float = 0.0
     has_row: bool = False
+    overtaken: bool = False
 
 
 @dataclass(frozen=True, slots=True)

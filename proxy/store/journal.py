@@ -8,10 +8,8 @@ A young intent lives in the log, as records; what is still open after a second g
 """
 
 import asyncio
-import fcntl
 import os
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,10 +20,9 @@ from msgspec.json import encode
 from proxy.control.owed import Journal as Settings
 from proxy.control.tally import Tally
 from proxy.store import record, schema
-from proxy.store.batch import After, Row, Statement, StoreError, storable
+from proxy.store.batch import After, Row, Statement, StoreError, Told, storable
 from proxy.store.intent import (
     Damaged,
-    Identity,
     Intent,
     Result,
     pack_reply,
@@ -34,11 +31,13 @@ from proxy.store.intent import (
     unpack_reply,
     unpack_request,
 )
-from proxy.store.recovery import owed, recover
+from proxy.store.lock import locked
+from proxy.store.pairs import Pairs
+from proxy.store.recovery import found, recover, standing
 from proxy.store.writer import Writer
 from proxy.store.young import Young
-from rules.fate import CLOSED, OWED, Event, move
-from rules.message import Failure, Outcome, Reply, Request, Side
+from rules.fate import CLOSED, OWED, Event, State, move
+from rules.message import Failure, Outcome, Reply, Request
 from rules.route import Skip
 
 Clock = Callable[[], float]
@@ -46,10 +45,6 @@ Clock = Callable[[], float]
 
 
 _BEGIN, _APPLIED, _OWE, _SEND = Event.BEGIN, Event.PRIMARY_APPLIED, Event.OWE, Event.SEND
-
-
-class Locked(StoreError):
-    """Another process has this journal."""
 
 
 class Journal:
@@ -71,12 +66,13 @@ class Journal:
         self._next_spool = 1
         self._dropped = 0
         self._young = Young(writer, self.keep, clock())
+        self.pairs = Pairs(writer, clock)
 
     @classmethod
     async def open(cls, settings: Settings, tally: Tally, clock: Clock) -> "Journal":
         """Open or create the journal; raises Locked or StoreError, each with one clear line."""
         directory = Path(settings.directory)
-        lock = _lock(directory)
+        lock = locked(directory)
         try:
             writer = await Writer.open(directory / "journal.db", schema.JOURNAL, synchronous="FULL")
         except BaseException:
@@ -250,37 +246,9 @@ class Journal:
                 intent.reason, intent.verdict, intent.primary_status, intent.secondary_status,
                 intent.bytes, intent.spool, pack_request(intent.request), intent.seal,
                 None if reply is None else pack_reply(reply, self._settings.reply_bytes_max),
+                intent.overtaken,
             ),
         )  # fmt: skip
-
-    def learn(self, identity: Identity, source: str) -> None:
-        """A new identity: in the same transaction as what else is written in this turn of the loop."""
-        row = (identity.kind, identity.legacy, identity.new, source, self.now())
-        self.writer.put(schema.IDENTITY, row)
-
-    async def find_identity(self, kind: str, side: Side, value: str) -> Identity | None:
-        """The identity whose value on `side` is this."""
-        if storable(value) != value:
-            return None  # no Unicode: nothing like it is stored
-        column = "legacy_value" if side is Side.LEGACY else "new_value"
-        sql = (
-            f"SELECT kind, legacy_value, new_value FROM identities WHERE kind = ? AND {column} = ?"
-        )
-        row = await self.writer.call(lambda db: db.execute(sql, (kind, value)).fetchone())
-        return None if row is None else Identity(*row)
-
-    async def find_identities(self, wanted: Sequence[Identity]) -> list[Identity]:
-        """Every identity that has one of these values on either side: those that a new one may contradict."""
-        sql = (
-            "SELECT kind, legacy_value, new_value FROM identities"
-            " WHERE kind = ? AND (legacy_value = ? OR new_value = ?)"
-        )
-        keys = [(each.kind, storable(each.legacy), storable(each.new)) for each in wanted]
-
-        def find(connection: sqlite3.Connection) -> list[Identity]:
-            return [Identity(*row) for key in keys for row in connection.execute(sql, key)]
-
-        return await self.writer.call(find)
 
     async def load(self, intent: Intent) -> tuple[Request, Reply]:
         """The exact request and the primary's reply from disk; raises Damaged, or StoreError."""
@@ -299,9 +267,29 @@ class Journal:
         request = await asyncio.to_thread(unpack_request, payload, expected, spool)
         return request, unpack_reply(reply)
 
-    async def owed(self) -> list[Intent]:
-        """Every intent that is owed, in the primary's order: after `open`."""
-        return await self.writer.call(owed)
+    async def standing(self, states: Collection[State]) -> list[Intent]:
+        """Every intent with a row in one of these states, in the primary's order, without its payload: after `open`."""
+        return await self.writer.call(partial(standing, states=states))
+
+    async def find(self, intent_id: int) -> Intent | None:
+        """One intent by its row, without its payload; None where there is no such row. Raises StoreError."""
+        await self.writer.submit(schema.NOTHING, ())  # its row may still be on its way
+        return await self.writer.call(partial(found, intent_id=intent_id))
+
+    def replace(self, intent: Intent, request: Request) -> Told:
+        """Another request for a dead letter, in memory in full: the slot resolves when it is durable."""
+        assert intent.state is State.DEAD
+        packed = pack_request(request)
+        intent.seal, intent.spool, intent.target = seal(packed, None), None, request.target
+        row = (packed, intent.seal, request.method, request.target, intent.id)
+        return self.writer.submit(schema.REPLACE, row)
+
+    def overtake(self, intent: Intent) -> None:
+        """A later write of its lanes goes on without this one."""
+        if not intent.overtaken and intent.lanes:
+            self.keep(intent)
+            intent.overtaken = True
+            self.writer.put(schema.OVERTAKE, (intent.id,))
 
     def abort(self, intent: Intent) -> None:
         """A `received` intent ends here: nothing was sent, nothing is kept."""
@@ -350,31 +338,6 @@ class Journal:
             " AND payload IS NOT NULL AND digest IS NOT NULL AND reply IS NOT NULL"
         )
         return await self.writer.call(lambda db: db.execute(sql, (intent_id,)).fetchone())
-
-
-def _lock(directory: Path) -> TextIO:
-    """The lock on a journal's directory, which is made where it is missing; raises Locked or StoreError."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (directory / "spool").mkdir(mode=0o700, exist_ok=True)
-        opened = os.open(directory / "journal.lock", os.O_CREAT | os.O_RDWR, 0o600)
-    except OSError as error:
-        raise StoreError(f"the journal's directory cannot be written: {error}") from error
-    lock = os.fdopen(opened, "r+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-    except BlockingIOError as error:
-        owner = lock.read().strip() or "unknown"
-        lock.close()
-        raise Locked(f"{directory}: another process (pid {owner}) has this journal") from error
-    except OSError as error:
-        with suppress(OSError):
-            lock.close()
-        raise StoreError(f"{directory / 'journal.lock'}: {error.strerror}") from error
-    return lock
 
 
 def _sealed_file(packed: bytes, spool: Path) -> bytes:

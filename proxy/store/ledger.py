@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.store import schema
+from proxy.store import ledger_schema as schema
 from proxy.store.batch import StoreError, storable
 from proxy.store.writer import Writer
 from rules.compare import Verdict

@@ -1,4 +1,4 @@
-"""Reads journal and ledger from outside the sidecar: for the command line, also while it runs.
+"""Reads the journal from outside the sidecar: for the command line, also while it runs.
 
 Law: read-only, short transactions (a long reader pins the write-ahead log: storage.md).
 """
@@ -33,7 +33,7 @@ def intents(
         where.append("route = ?")
         values.append(route)
     sql = f"SELECT {', '.join(_INTENT)} FROM intents WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"
-    with _open(directory / "journal.db") as connection:
+    with looking(directory / "journal.db") as connection:
         found = [dict(row) for row in connection.execute(sql, (*values, limit))]
         logged, _ = young(connection)
     for row in found:
@@ -54,7 +54,7 @@ def states(directory: Path) -> dict[str, int]:
     """How many intents there ever were in each state. Raises StoreError."""
     sql = "SELECT state, count(*) FROM intents GROUP BY state UNION ALL SELECT state, removed FROM totals"
     counts: Counter[str] = Counter()
-    with _open(directory / "journal.db") as connection:
+    with looking(directory / "journal.db") as connection:
         for state, count in connection.execute(sql):
             counts[state] += count
         logged, _ = young(connection)
@@ -62,40 +62,9 @@ def states(directory: Path) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def groups(directory: Path, *, route: str = "", limit: int = 50) -> list[Document]:
-    """Differences by route, path and kind, most frequent first. Raises StoreError."""
-    where, values = ("WHERE route = ?", [route]) if route else ("", [])
-    sql = f"SELECT * FROM groups {where} ORDER BY count DESC, route, path LIMIT ?"
-    with _open(directory / "ledger.db") as connection:
-        return [dict(row) for row in connection.execute(sql, (*values, limit))]
-
-
-def verdicts(directory: Path) -> list[Document]:
-    """Counts by route and verdict. Raises StoreError."""
-    sql = "SELECT route, verdict, sum(count) AS count FROM counts GROUP BY route, verdict ORDER BY route, verdict"
-    with _open(directory / "ledger.db") as connection:
-        return [dict(row) for row in connection.execute(sql)]
-
-
-def sample(directory: Path, identifier: int) -> Document | None:
-    """One comparison in full: verdict, request, both replies, differences; None when it is not kept."""
-    with _open(directory / "ledger.db") as connection:
-        row = connection.execute("SELECT * FROM verdicts WHERE id = ?", (identifier,)).fetchone()
-        if row is None:
-            return None
-        differences = connection.execute(
-            "SELECT path, kind, primary_value AS 'primary', secondary_value AS 'secondary'"
-            " FROM differences WHERE verdict = ?",
-            (identifier,),
-        )
-        found = dict(row)
-        found |= json.loads(found.pop("evidence"))
-        found["differences"] = [dict(each) for each in differences]
-        return found
-
-
 @contextmanager
-def _open(path: Path) -> Iterator[sqlite3.Connection]:
+def looking(path: Path) -> Iterator[sqlite3.Connection]:
+    """One view of a file, read-only; raises StoreError."""
     if not path.exists():
         raise StoreError(f"{path}: no such file; has a sidecar run with this journal directory?")
     try:

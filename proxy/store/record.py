@@ -43,7 +43,7 @@ _CONCLUDED = (
 _COLUMNS = {BEGUN: _BEGUN, SETTLED: _SETTLED, CONCLUDED: _CONCLUDED}
 _MISSING = {
     "sequence": 0, "due_at": 0.0, "attempts": 0, "reason": "", "verdict": "", "primary_status": 0,
-    "secondary_status": 0, "reply": None,
+    "secondary_status": 0, "reply": None, "overtaken": 0,
 }  # fmt: skip
 
 

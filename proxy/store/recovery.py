@@ -7,6 +7,7 @@ gets its row; the log is empty afterwards.
 
 import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from proxy.store import schema
@@ -22,7 +23,8 @@ and a secondary that has seen an id would take another write with it for a repet
 
 _COLUMNS = (
     "id", "state", "route", "category", "stage", "primary_side", "lanes", "sequence", "method",
-    "target", "received_at", "due_at", "attempts", "reason", "bytes", "spool",
+    "target", "received_at", "due_at", "attempts", "reason", "bytes", "spool", "primary_status",
+    "secondary_status", "verdict", "changed_at", "digest", "overtaken",
 )  # fmt: skip
 
 
@@ -93,14 +95,22 @@ def young(connection: sqlite3.Connection) -> tuple[list[Logged], int]:
     return logged, damaged
 
 
-def owed(connection: sqlite3.Connection) -> list[Intent]:
-    """Every owed intent, in the primary's order, without its payload."""
-    marks = ",".join("?" * len(OWED))
+def standing(connection: sqlite3.Connection, states: Collection[State]) -> list[Intent]:
+    """Every intent with a row in one of these states, in the primary's order, without its payload."""
+    marks = ",".join("?" * len(states))
     rows = connection.execute(
         f"SELECT {', '.join(_COLUMNS)} FROM intents WHERE state IN ({marks}) ORDER BY sequence, id",
-        tuple(OWED),
+        tuple(states),
     )
     return [_intent(row) for row in rows]
+
+
+def found(connection: sqlite3.Connection, intent_id: int) -> Intent | None:
+    """One intent by its row, without its payload."""
+    row = connection.execute(
+        f"SELECT {', '.join(_COLUMNS)} FROM intents WHERE id = ?", (intent_id,)
+    ).fetchone()
+    return None if row is None else _intent(row)
 
 
 def _intent(row: tuple[object, ...]) -> Intent:
@@ -111,6 +121,7 @@ def _intent(row: tuple[object, ...]) -> Intent:
     # A try is written behind: the last one may have been made and not be recorded. Counting it is
     # what makes a DELETE that finds nothing the second time `done`, not dead.
     values["attempts"] = max(int(str(values["attempts"])), 1)
+    values["seal"], values["overtaken"] = values.pop("digest") or b"", bool(values["overtaken"])
     return Intent(**values, has_row=True)  # type: ignore[arg-type]
 
 

@@ -1,14 +1,12 @@
-"""The tables of the two files, and the statements on them. A version number guards each file.
+"""The tables of the journal, and the statements on them. A version number guards the file.
 
 Law: plain SQLite that others may read while the sidecar runs (docs/ledger.md describes it).
 """
 
 from proxy.store.batch import Schema, Statement
 
-JOURNAL_VERSION = 2
-"""2: young intents are in `log`."""
-
-LEDGER_VERSION = 1
+JOURNAL_VERSION = 3
+"""2: young intents are in `log`. 3: `overtaken`, and gaps."""
 
 JOURNAL = Schema(
     JOURNAL_VERSION,
@@ -36,7 +34,8 @@ CREATE TABLE IF NOT EXISTS intents (
   spool TEXT,                     -- file that holds the body, relative to the journal's directory
   payload BLOB,                   -- msgpack; NULL once nothing is owed
   digest BLOB,                    -- xxh3_128 of payload and of the spool file's bytes
-  reply BLOB                      -- xxh3_128 and msgpack of the primary's reply
+  reply BLOB,                     -- xxh3_128 and msgpack of the primary's reply
+  overtaken INTEGER NOT NULL DEFAULT 0 -- 1: a later write of its lanes went on without it
 );
 CREATE INDEX IF NOT EXISTS intents_by_state ON intents (state, sequence);
 CREATE TABLE IF NOT EXISTS log (   -- young intents: see proxy.store.record
@@ -53,6 +52,14 @@ CREATE TABLE IF NOT EXISTS identities (
   PRIMARY KEY (kind, legacy_value),
   UNIQUE (kind, new_value)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gaps ( -- accepted writes that were not journaled
+  id INTEGER PRIMARY KEY,
+  category TEXT NOT NULL,
+  reason TEXT NOT NULL,           -- that of the skip
+  first_at REAL NOT NULL,
+  last_at REAL NOT NULL,
+  writes INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS totals (state TEXT PRIMARY KEY, removed INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 INSERT OR IGNORE INTO meta VALUES ('version', {JOURNAL_VERSION});
@@ -61,6 +68,7 @@ INSERT OR IGNORE INTO meta VALUES ('redaction_key', randomblob(32));
 INSERT OR IGNORE INTO meta VALUES ('next_id', 1);
 INSERT OR IGNORE INTO meta VALUES ('next_sequence', 1);
 """,
+    {2: "ALTER TABLE intents ADD COLUMN overtaken INTEGER NOT NULL DEFAULT 0;"},
 )
 
 _CLEARED = ", payload = NULL, digest = NULL, reply = NULL, spool = NULL"
@@ -83,7 +91,7 @@ def _update(order: int, *columns: str, cleared: bool = False) -> Statement:
 ROW = (
     "id", "state", "route", "category", "stage", "primary_side", "lanes", "sequence", "method", "target",
     "received_at", "changed_at", "due_at", "attempts", "reason", "verdict", "primary_status",
-    "secondary_status", "bytes", "spool", "payload", "digest", "reply",
+    "secondary_status", "bytes", "spool", "payload", "digest", "reply", "overtaken",
 )  # fmt: skip
 """Every column of an intent."""
 
@@ -103,6 +111,19 @@ SETTLE_CLOSED = _update(2, *(name for name in _SETTLED if name != "reply"), clea
 SEND = _update(3, "state", "changed_at", "attempts")
 CONCLUDE = _update(4, *_CONCLUDED)
 CONCLUDE_CLOSED = _update(5, *_CONCLUDED, cleared=True)
+OVERTAKE = Statement(5, "UPDATE intents SET overtaken = 1 WHERE id = ?")
+REPLACE = Statement(
+    5,
+    "UPDATE intents SET payload = ?, digest = ?, method = ?, target = ?, spool = NULL WHERE id = ?",
+)
+"""A person gave a dead letter another request."""
+
+GAP = Statement(
+    5,
+    "INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+    " last_at = excluded.last_at, writes = excluded.writes",
+    essential=True,
+)
 IDENTITY = Statement(6, "INSERT OR IGNORE INTO identities VALUES (?, ?, ?, ?, ?)")
 REMOVE = Statement(
     7,
@@ -128,67 +149,3 @@ NEXT = Statement(
 
 NOTHING = Statement(11, "UPDATE meta SET value = value WHERE 0")
 """Durable when all that was queued before it is."""
-
-LEDGER = Schema(
-    LEDGER_VERSION,
-    f"""
-CREATE TABLE IF NOT EXISTS verdicts (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  at REAL NOT NULL,
-  intent INTEGER,                 -- NULL for shadow
-  route TEXT NOT NULL,
-  category TEXT NOT NULL,
-  verdict TEXT NOT NULL,
-  reason TEXT NOT NULL,
-  method TEXT NOT NULL,
-  target TEXT NOT NULL,           -- redacted
-  evidence TEXT NOT NULL          -- JSON, redacted: request, primary, secondary
-);
-CREATE INDEX IF NOT EXISTS verdicts_by_route ON verdicts (route, at);
-CREATE TABLE IF NOT EXISTS differences (
-  verdict INTEGER NOT NULL,       -- verdicts.id
-  path TEXT NOT NULL,
-  kind TEXT NOT NULL,
-  primary_value TEXT NOT NULL,
-  secondary_value TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS differences_by_verdict ON differences (verdict);
-CREATE TABLE IF NOT EXISTS groups (
-  route TEXT NOT NULL,
-  path TEXT NOT NULL,
-  kind TEXT NOT NULL,
-  count INTEGER NOT NULL,
-  first_at REAL NOT NULL,
-  last_at REAL NOT NULL,
-  sample INTEGER NOT NULL,        -- verdicts.id of the latest
-  PRIMARY KEY (route, path, kind)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS counts (
-  hour INTEGER NOT NULL,          -- Unix seconds, the hour's start
-  route TEXT NOT NULL,
-  verdict TEXT NOT NULL,
-  count INTEGER NOT NULL,
-  PRIMARY KEY (hour, route, verdict)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS events (at REAL NOT NULL, event TEXT NOT NULL, details TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('version', {LEDGER_VERSION});
-""",
-)
-
-VERDICT = Statement(0, "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-DIFFERENCE = Statement(1, "INSERT INTO differences VALUES (?, ?, ?, ?, ?)")
-GROUP = Statement(
-    2,
-    "INSERT INTO groups VALUES (?, ?, ?, 1, ?, ?, ?) ON CONFLICT (route, path, kind) DO UPDATE SET"
-    " count = count + 1, last_at = excluded.last_at, sample = excluded.sample",
-)
-COUNT = Statement(
-    3,
-    "INSERT INTO counts VALUES (?, ?, ?, ?) ON CONFLICT (hour, route, verdict) DO UPDATE SET"
-    " count = count + excluded.count",
-)
-EVENT = Statement(4, "INSERT INTO events VALUES (?, ?, ?)")
-FORGET_DIFFERENCES = Statement(5, "DELETE FROM differences WHERE verdict <= ?")
-FORGET = Statement(6, "DELETE FROM verdicts WHERE id <= ?")
-"""Samples beyond `samples_max` go, oldest first; groups and counts stay."""

@@ -22,7 +22,7 @@ from proxy.store.intent import Intent
 from proxy.store.journal import Journal
 from proxy.store.ledger import Ledger
 from proxy.wire.pool import Pool
-from rules.fate import Event, State
+from rules.fate import OWED, Event, State
 from rules.message import Reply, Side
 from rules.redact import Redaction
 from rules.route import Route
@@ -131,7 +131,7 @@ async def background(
     ledger = await Ledger.open(journal.directory, config.ledger.samples_max, clock or Clock())
     pools = {side: Pool(config.backends[side]) for side in Side}
     exits = {side: Exit(side, config.backends[side], HOP, {}, Log(stream)) for side in Side}
-    identities, fibers = Identities(journal, tally), Fibers(Log(stream))
+    identities, fibers = Identities(journal.pairs, tally), Fibers(Log(stream))
     rooms = Rooms(
         journal=journal, identities=identities, guard=Guard(config.breaker_limits, loop.time),
         evidence=Evidence(ledger, Redaction(key=b"key"), tally), tally=tally, fibers=fibers,
@@ -144,7 +144,7 @@ async def background(
 
     delivery = Delivery(rooms, config.delivery, config.fate_limits, route_of, chance)
     found = Background(config, rooms, pools, delivery, ledger, stream)
-    delivery.resume(await journal.owed())
+    delivery.resume(await journal.standing(OWED))
     if not config.policy.kill_switch:
         delivery.start()
     try:

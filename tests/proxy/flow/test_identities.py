@@ -23,12 +23,12 @@ async def knowing(
     """A fresh process on a journal that holds these orders: (legacy, new)."""
     if pairs:
         async with opened(directory) as journal:
-            before = Identities(journal, Tally())
+            before = Identities(journal.pairs, Tally())
             for legacy, new in pairs:
                 before.learn(Pair("order", legacy, new), LEGACY)
     tally = Tally()
     async with opened(directory, tally) as journal:
-        yield Identities(journal, tally), journal, tally
+        yield Identities(journal.pairs, tally), journal, tally
 
 
 async def stored(journal: Journal) -> list[tuple[str, str, str]]:

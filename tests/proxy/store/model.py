@@ -170,7 +170,7 @@ class Model:
 
     async def _take_up(self) -> None:
         """What is owed comes back: in order, and exactly."""
-        owed = await self.journal.owed()
+        owed = await self.journal.standing(OWED)
         assert {each.id for each in owed} == {n for n, k in self.known.items() if k.state in OWED}
         order = [each.sequence for each in owed]
         assert order == sorted(set(order))

@@ -1,7 +1,6 @@
 """The journal: what is durable when, the law at every step, disks that are full, and whose lock it is."""
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -14,7 +13,7 @@ from proxy.control.tally import Tally
 from proxy.store import reader
 from proxy.store.batch import StoreError
 from proxy.store.intent import Damaged, Identity, Intent, Result
-from proxy.store.journal import Journal, Locked
+from proxy.store.journal import Journal
 from rules.fate import CLOSED, OWED, Event, State
 from rules.message import Cause, Failure, Request, Side
 from rules.route import Skip
@@ -194,7 +193,7 @@ async def test_the_primarys_order_is_that_of_its_outcomes(tmp_path: Path) -> Non
             journal.keep(intent)
         await written(journal)
         assert (second.sequence, first.sequence) == (1, 2)
-        assert [each.id for each in await journal.owed()] == [second.id, first.id]
+        assert [each.id for each in await journal.standing(OWED)] == [second.id, first.id]
 
 
 # the law
@@ -407,43 +406,6 @@ async def test_loading_waits_for_an_outcome_that_is_still_being_written(tmp_path
         assert reply == a_reply()
 
 
-# identities
-
-
-async def test_an_identity_is_found_from_either_side(tmp_path: Path) -> None:
-    async with opened(tmp_path) as journal:
-        known = Identity("order", "1", "a")
-        journal.learn(known, "reply")
-        await written(journal)
-        assert await journal.find_identity("order", Side.LEGACY, "1") == known
-        assert await journal.find_identity("order", Side.NEW, "a") == known
-        for kind, side, value in (
-            ("order", Side.LEGACY, "a"), ("order", Side.NEW, "1"), ("note", Side.LEGACY, "1"),
-        ):  # fmt: skip
-            assert await journal.find_identity(kind, side, value) is None
-
-
-async def test_what_a_new_identity_would_contradict_is_found(tmp_path: Path) -> None:
-    async with opened(tmp_path) as journal:
-        known = [
-            Identity("order", "1", "a"),
-            Identity("order", "2", "b"),
-            Identity("note", "1", "c"),
-        ]
-        for each in known:
-            journal.learn(each, "reply")
-        await written(journal)
-        assert await journal.find_identities([Identity("order", "1", "b")]) == known[:2]
-        assert await journal.find_identities([Identity("order", "9", "z")]) == []
-
-
-async def test_a_value_that_is_no_unicode_is_not_known(tmp_path: Path) -> None:
-    async with opened(tmp_path) as journal:
-        journal.learn(Identity("order", "?", "a"), "reply")
-        await written(journal)
-        assert await journal.find_identity("order", Side.LEGACY, "\ud800") is None
-
-
 # a disk that is full
 
 
@@ -494,7 +456,7 @@ async def test_what_the_background_did_is_written_when_there_is_room(tmp_path: P
     async with opened(tmp_path) as journal:
         intent = await settled(journal, an_intent("a"))
         await disk_broken(journal)
-        journal.learn(Identity("order", "1", "a"), "reply")
+        journal.pairs.learn(Identity("order", "1", "a"), "reply")
         await delivered(journal, intent)
         assert await journal.begin(an_intent("b")) is not None
         assert on_disk(journal) == {1: "s_pending"}
@@ -502,7 +464,7 @@ async def test_what_the_background_did_is_written_when_there_is_room(tmp_path: P
         journal.sweep()
         await written(journal)
         assert on_disk(journal) == {1: "done"}
-        assert await journal.find_identity("order", Side.NEW, "a")
+        assert await journal.pairs.find("order", Side.NEW, "a")
 
 
 async def test_what_a_dead_letter_tells_is_in_its_row(tmp_path: Path) -> None:
@@ -533,7 +495,7 @@ async def test_a_write_with_a_row_leaves_the_log_to_others(tmp_path: Path) -> No
 async def test_what_can_never_be_written_is_counted(tmp_path: Path) -> None:
     tally = Tally()
     async with opened(tmp_path, tally) as journal:
-        journal.learn(Identity("order", "\ud800", "a"), "reply")
+        journal.pairs.learn(Identity("order", "\ud800", "a"), "reply")
         await written(journal)
         journal.sweep()
         assert tally.journal_errors == 1
@@ -550,32 +512,6 @@ async def test_a_reason_that_is_no_unicode_is_written_all_the_same(tmp_path: Pat
 # opening
 
 
-async def test_a_second_process_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
-    async with opened(tmp_path):
-        with pytest.raises(
-            Locked, match=rf"another process \(pid {os.getpid()}\) has this journal"
-        ):
-            async with opened(tmp_path):
-                pass
-    async with opened(tmp_path):
-        pass
-
-
-async def test_a_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="the journal's directory cannot be written") as caught:
-        async with opened(tmp_path / "file" / "journal"):
-            pass
-    assert "\n" not in str(caught.value)
-
-
-async def test_a_lock_that_is_no_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "journal.lock").mkdir()
-    with pytest.raises(StoreError, match="cannot be written"):
-        async with opened(tmp_path):
-            pass
-
-
 async def test_a_journal_of_another_release_is_refused_untouched_and_unlocked(
     tmp_path: Path,
 ) -> None:
@@ -587,7 +523,7 @@ async def test_a_journal_of_another_release_is_refused_untouched_and_unlocked(
         db.commit()
     before = file.read_bytes()
     for _ in range(2):
-        with pytest.raises(StoreError, match="format version 99; this release knows 2"):
+        with pytest.raises(StoreError, match="format version 99; this release knows 3"):
             async with opened(tmp_path):
                 pass
     assert file.read_bytes() == before

@@ -1,6 +1,5 @@
-"""The reader: what the command line sees of journal and ledger, also while a sidecar runs."""
+"""The reader: what the command line sees of the journal, also while a sidecar runs."""
 
-import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,9 +10,6 @@ from proxy.store import reader
 from proxy.store.batch import StoreError
 from proxy.store.intent import Result
 from proxy.store.journal import Journal
-from proxy.store.ledger import Ledger, Sample
-from rules.compare import Verdict, VerdictKind
-from rules.diff import Class, Difference
 from rules.fate import Event
 from tests.proxy.samples import (
     Clock,
@@ -24,15 +20,8 @@ from tests.proxy.samples import (
     kept,
     opened,
     settled,
-    until,
     written,
 )
-
-EVIDENCE = {
-    "request": {"method": "PUT", "target": "/a", "headers": [], "body": ""},
-    "primary": {"side": "legacy", "status": 200, "headers": [], "body": "1"},
-    "secondary": {"side": "new", "status": 200, "headers": [], "body": "2"},
-}
 
 
 async def some_intents(journal: Journal, *, with_row: bool = False) -> None:
@@ -45,25 +34,6 @@ async def some_intents(journal: Journal, *, with_row: bool = False) -> None:
     await begun(journal, an_intent())
     await settled(journal, an_intent(), Event.PRIMARY_REJECTED, a_reply(400))
     await written(journal)
-
-
-async def a_ledger(directory: Path) -> Ledger:
-    ledger = await Ledger.open(directory, 100, Clock())
-    difference = Difference(path=("body", "a"), kind=Class.VALUE, primary="1", secondary="2")
-    verdict = Verdict(kind=VerdictKind.MISMATCH, reason="body", differences=(difference,))
-    for route, times in (("notes", 1), ("orders", 2)):
-        sample = Sample(
-            intent=7, route=route, category="default", method="PUT", target="/a", verdict=verdict,
-            differences=(difference,), evidence=json.dumps(EVIDENCE),
-        )  # fmt: skip
-        for _ in range(times):
-            ledger.keep(sample)
-            ledger.count(route, "mismatch")
-        ledger.count(route, "match")
-    ledger.sweep()
-    await until(lambda: not len(ledger.writer))
-    await ledger.writer.call(lambda _: None)
-    return ledger
 
 
 in_both_places = pytest.mark.parametrize("with_row", [False, True])
@@ -144,44 +114,6 @@ async def test_an_intent_is_told_of_once_while_it_moves_from_the_log_to_a_row(
         assert [each["id"] for each in reader.intents(tmp_path)] == [3, 2, 1]
 
 
-async def test_groups_come_most_frequent_first(tmp_path: Path) -> None:
-    ledger = await a_ledger(tmp_path)
-    found = reader.groups(tmp_path)
-    assert [(each["route"], each["count"]) for each in found] == [("orders", 2), ("notes", 1)]
-    assert (found[0]["path"], found[0]["kind"], found[0]["sample"]) == ("/body/a", "value", 3)
-    assert [each["route"] for each in reader.groups(tmp_path, route="notes")] == ["notes"]
-    assert len(reader.groups(tmp_path, limit=1)) == 1
-    await ledger.close()
-
-
-async def test_verdicts_are_summed_by_route(tmp_path: Path) -> None:
-    ledger = await a_ledger(tmp_path)
-    assert reader.verdicts(tmp_path) == [
-        {"route": "notes", "verdict": "match", "count": 1},
-        {"route": "notes", "verdict": "mismatch", "count": 1},
-        {"route": "orders", "verdict": "match", "count": 1},
-        {"route": "orders", "verdict": "mismatch", "count": 2},
-    ]
-    await ledger.close()
-
-
-async def test_a_sample_comes_in_full_and_once(tmp_path: Path) -> None:
-    await (await a_ledger(tmp_path)).close()
-    found = reader.sample(tmp_path, 2)
-    assert found is not None
-    assert {name: found[name] for name in EVIDENCE} == EVIDENCE
-    assert found["differences"] == [
-        {"path": "/body/a", "kind": "value", "primary": "1", "secondary": "2"}
-    ]
-    assert (found["id"], found["route"], found["intent"]) == (2, "orders", 7)
-    assert "evidence" not in found
-
-
-async def test_a_sample_that_is_not_kept_is_none(tmp_path: Path) -> None:
-    await (await a_ledger(tmp_path)).close()
-    assert reader.sample(tmp_path, 99) is None
-
-
 @pytest.mark.parametrize("name", ["a b", "100%41", "what?mode=rwc", "a#b", "é"])
 async def test_any_directory_name_will_do(tmp_path: Path, name: str) -> None:
     async with opened(tmp_path / name) as journal:
@@ -199,7 +131,7 @@ async def test_a_relative_directory_will_do(
 
 
 def test_a_directory_without_a_journal_is_one_clear_line(tmp_path: Path) -> None:
-    for look in (reader.intents, reader.states, reader.groups, reader.verdicts):
+    for look in (reader.intents, reader.states):
         with pytest.raises(StoreError, match="no such file; has a sidecar run with this journal"):
             look(tmp_path)
     assert list(tmp_path.iterdir()) == []

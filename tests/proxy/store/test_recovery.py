@@ -14,7 +14,7 @@ from proxy.store import reader, schema
 from proxy.store.batch import StoreError
 from proxy.store.intent import Damaged, Intent, Result
 from proxy.store.journal import Journal
-from proxy.store.recovery import DAMAGED_IDS, owed, recover
+from proxy.store.recovery import DAMAGED_IDS, recover, standing
 from rules.fate import CLOSED, OWED, RECOVERY, TRANSITIONS, Event, State
 from rules.message import Request, Side
 from tests.proxy.samples import (
@@ -86,8 +86,8 @@ async def test_every_state_survives_a_kill_as_itself_or_as_the_table_says(
         assert tally.holds()
         owed_ids = {before[state].id for state in (*OWED, *RECOVERY) if state in before}
         owed_ids -= {before[State.P_SENT].id}
-        assert {each.id for each in await journal.owed()} == owed_ids
-        assert tally.backlog_bytes == sum(each.bytes for each in await journal.owed())
+        assert {each.id for each in await journal.standing(OWED)} == owed_ids
+        assert tally.backlog_bytes == sum(each.bytes for each in await journal.standing(OWED))
 
 
 async def test_what_is_owed_comes_back_in_the_primarys_order(tmp_path: Path) -> None:
@@ -98,11 +98,11 @@ async def test_what_is_owed_comes_back_in_the_primarys_order(tmp_path: Path) -> 
             assert await journal.settle(intents[place], Event.PRIMARY_APPLIED, a_reply()) is None
         copy = crashed(tmp_path / "a", tmp_path / "b")
     async with opened(copy) as journal:
-        found = await journal.owed()
+        found = await journal.standing(OWED)
         assert [each.id for each in found] == [intents[place].id for place in (3, 0, 4, 2, 1)]
         late = await kept(journal, an_intent("x"))
         await written(journal)
-        assert [each.id for each in await journal.owed()][-1] == late.id
+        assert [each.id for each in await journal.standing(OWED)][-1] == late.id
         assert late.sequence > max(each.sequence for each in found)
 
 
@@ -115,7 +115,7 @@ async def test_an_owed_write_comes_back_whole(tmp_path: Path, made: Made) -> Non
         await written(journal)
         copy = crashed(tmp_path / "a", tmp_path / "b")
     async with opened(copy) as journal:
-        (found,) = await journal.owed()
+        (found,) = await journal.standing(OWED)
         assert await journal.load(found) == (request, a_reply())
         names = ("id", "route", "category", "stage", "primary", "lanes", "method", "target")
         for name in (*names, "received_at", "sequence", "bytes", "state", "reason", "spool"):
@@ -134,7 +134,7 @@ async def test_a_try_that_was_not_recorded_counts_as_made(tmp_path: Path) -> Non
         await written(journal)
         copy = crashed(tmp_path / "a", tmp_path / "b")
     async with opened(copy) as journal:
-        attempts = {each.id: each.attempts for each in await journal.owed()}
+        attempts = {each.id: each.attempts for each in await journal.standing(OWED)}
         assert attempts == {unsent.id: 1, sent.id: 3}
 
 
@@ -186,7 +186,7 @@ async def test_bodies_of_known_writes_are_kept_and_others_removed(tmp_path: Path
         left = sorted(f"spool/{path.name}" for path in (copy / "spool").iterdir())
         assert left == sorted(str(each.spool) for each in kept)
         assert not journal.spool_path().exists()
-        (owed_one,) = await journal.owed()
+        (owed_one,) = await journal.standing(OWED)
         request, _ = await journal.load(owed_one)
         assert Path(request.spool or "").read_bytes() == b"body"
 
@@ -200,7 +200,7 @@ async def test_a_kill_before_done_is_durable_leaves_the_body_to_be_sent_again(
         journal.conclude(intent, Event.CONFIRM, Result(""))
         copy = crashed(tmp_path / "a", tmp_path / "b")
     async with opened(copy) as journal:
-        (found,) = await journal.owed()
+        (found,) = await journal.standing(OWED)
         request, _ = await journal.load(found)
         assert Path(request.spool or "").read_bytes() == b"body"
 
@@ -240,7 +240,7 @@ def test_recovery_counts_every_write_once_and_a_second_restart_changes_nothing(
         assert sum(first.states.values()) == len(written)
         assert first.states[State.P_SENT] == first.states[State.S_SENT] == 0
         assert first.next_id == len(written) + 1
-        found = owed(db)
+        found = standing(db, OWED)
         assert first.backlog_bytes == 7 * len(found)
         assert [each.sequence for each in found] == sorted(each.sequence for each in found)
         before = list(db.iterdump())
@@ -312,7 +312,7 @@ async def test_an_owed_write_whose_outcome_is_damaged_is_owed_and_cannot_be_sent
         db.execute("UPDATE log SET digest = zeroblob(16) WHERE id = 2")
         db.commit()
     async with opened(copy) as journal:
-        (found,) = await journal.owed()
+        (found,) = await journal.standing(OWED)
         assert found.id == intent.id
         with pytest.raises(Damaged, match="gone"):
             await journal.load(found)

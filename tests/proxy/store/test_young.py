@@ -14,7 +14,7 @@ from proxy.store import reader
 from proxy.store.intent import Identity, Intent, Result
 from proxy.store.journal import Journal
 from proxy.store.young import FOLD_SECONDS, HELD_BYTES_MAX, ROWS_MAX
-from rules.fate import Event, State
+from rules.fate import OWED, Event, State
 from rules.message import Cause, Failure
 from tests.proxy.samples import (
     Clock,
@@ -147,7 +147,7 @@ async def test_a_row_that_is_closed_stays_while_the_log_knows_where_it_began(
             copy = crashed(tmp_path / "0", tmp_path / str(number))
             tally = Tally()
             async with opened(copy, tally) as other:
-                assert await other.owed() == []
+                assert await other.standing(OWED) == []
                 assert (tally.accepted, tally.states[State.DONE]) == (1, 1)
         assert (log_rows(journal), row_ids(journal)) == ([], [])
 
@@ -236,7 +236,7 @@ async def test_what_is_not_essential_may_be_lost_and_the_log_goes_all_the_same(
     clock, tally = Clock(), Tally()
     async with opened(tmp_path, tally, clock, done_hold_seconds=0.0) as journal:
         closed(journal, await settled(journal, an_intent("a")))
-        journal.learn(Identity("order", "\ud800", "a"), "reply")  # can never be written
+        journal.pairs.learn(Identity("order", "\ud800", "a"), "reply")  # can never be written
         for _ in range(5):
             await ticked(journal, clock)
         assert (journal.writer.dropped, journal.writer.broken) == (1, False)
@@ -291,7 +291,7 @@ async def test_a_row_that_cannot_be_made_leaves_its_intent_in_the_log(tmp_path: 
         assert reader.states(tmp_path / "a") == {"s_pending": 1}
         copy = crashed(tmp_path / "a", tmp_path / "b")
     async with opened(copy) as journal:
-        assert [each.id for each in await journal.owed()] == [intent.id]
+        assert [each.id for each in await journal.standing(OWED)] == [intent.id]
 
 
 async def test_all_of_many_begun_at_once_are_in_one_place_through_every_second(
