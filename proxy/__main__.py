@@ -3,11 +3,14 @@
 import click
 
 from proxy.cli.check import check
+from proxy.cli.dead import dead
 from proxy.cli.demo import demo
 from proxy.cli.diffs import diffs
 from proxy.cli.intents import intents
+from proxy.cli.replay import replay
 from proxy.cli.run import run
 from proxy.cli.status import status
+from proxy.cli.unknown import unknown
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,7 +26,7 @@ def main() -> None:
     """
 
 
-for command in (run, check, status, diffs, intents, demo):
+for command in (run, check, status, diffs, intents, dead, unknown, replay, demo):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ Law: the only place that knows every room, hands out clocks and chance, and catc
 """
 
 import asyncio
-import ctypes
-import gc
 import os
 import random
 import secrets
@@ -20,13 +18,16 @@ from typing import Any
 
 import uvloop
 
-from proxy.control.admin import Admin
+from proxy.control.admin import Actions, Admin
 from proxy.control.config import Config
+from proxy.control.encryption import EncryptionError, cipher_of
 from proxy.control.log import Log
 from proxy.control.metrics import Metrics, Reading
 from proxy.control.outbound import CredentialError
 from proxy.control.tally import Tally
 from proxy.control.tls import TlsError
+from proxy.control.token import made
+from proxy.control.ways import ways_of
 from proxy.fiber import Fibers
 from proxy.flow.delivery import Delivery
 from proxy.flow.delivery import Rooms as DeliveryRooms
@@ -37,28 +38,26 @@ from proxy.flow.guard import Guard
 from proxy.flow.identities import Identities
 from proxy.flow.secondary import Secondary
 from proxy.flow.shadow import Shadow
+from proxy.flow.steering import Rooms as SteeringRooms
+from proxy.flow.steering import Steering
 from proxy.flow.turnstile import Turnstile
+from proxy.flow.unknown import Rooms as UnknownRooms
+from proxy.flow.unknown import Unknown
 from proxy.flow.write import Rooms as WriteRooms
+from proxy.memory import tune
 from proxy.store.batch import StoreError
+from proxy.store.intent import Intent
 from proxy.store.journal import Journal
 from proxy.store.ledger import Ledger
 from proxy.wire.clients import Clients
 from proxy.wire.listen import Listener, ListenError
 from proxy.wire.pool import Pool
 from rules.breaker import Breaker
-from rules.fate import OWED
+from rules.fate import OWED, State
 from rules.message import Side
 from rules.redact import Redaction
 from rules.route import Route, hindrance
 from rules.stage import DUTIES
-
-COLLECT_AT = (10_000, 20, 50)
-"""Net allocations, and collections of the younger generations, before one of Python's three is collected. Python's
-own 700, 10, 10 cost 6 us of a dual write's 70; a collection of 10,000 objects takes below 1 ms."""
-
-MALLOC = ((-1, 256 * 2**20), (-2, 2**20), (-3, 64 * 2**20))
-"""glibc's M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD in bytes (mallopt(3)): downloads of 1 MiB cost 38 % less
-CPU (performance.md section 3)."""
 
 TICK_S = 0.25
 """How often deadlines are looked at: a time-out is late by this much at the most."""
@@ -93,18 +92,20 @@ class App:
             route.name: route for route in (*config.policy.routes, config.policy.fallback)
         }
 
-    async def start(self) -> None:
-        """Open the stores, take up what is owed, listen. Raises StartError, with nothing left open."""
-        config = self.config
+    async def start(self, *, listening: bool = True) -> None:
+        """Open the stores, take up what is owed, listen or only deliver. Raises StartError, with nothing left open."""
+        config, admin = self.config, ""
         try:
-            self._journal = await Journal.open(config.journal, self.tally, time.time)
+            cipher = cipher_of(config.journal, os.environ)
+            self._journal = await Journal.open(config.journal, self.tally, time.time, cipher)
             await self._open_ledger()
             self._build(self._journal)
             await self._take_up(self._journal)
-            self._listener = Listener(config.listen, self.clients.connect, self._say)
-            await self._listener.open()
-            admin = await self._admin()
-        except (StoreError, TlsError, ListenError) as error:
+            if listening:
+                self._listener = Listener(config.listen, self.clients.connect, self._say)
+                await self._listener.open()
+                admin = await self._admin()
+        except (StoreError, TlsError, ListenError, EncryptionError, OSError) as error:
             await self._close()
             raise StartError(str(error)) from error
         except StartError:
@@ -112,9 +113,11 @@ class App:
             raise
         if not config.policy.kill_switch:
             self.delivery.start()
+        if listening:
+            self.unknown.start()
+            self._say_ready(admin)
         self._tick()
-        _tune_memory()
-        self._say_ready(admin)
+        tune()
 
     def _build(self, journal: Journal) -> None:
         config, tally, log = self.config, self.tally, self.log
@@ -142,17 +145,34 @@ class App:
             rooms, config.delivery, config.fate_limits, self._route, random.random
         )
         self.journal = journal
+        turnstile = Turnstile()
+        settling = UnknownRooms(
+            journal=journal, delivery=self.delivery, turnstile=turnstile, pools=self.pools,
+            exits=self.exits, tally=tally, fibers=self.fibers, log=log, route_of=self._route,
+            hindered=self._hindered,
+        )  # fmt: skip
+        quiet_s, ways = config.delivery.probe_quiet_seconds, ways_of(config.routes)
+        self.unknown = Unknown(settling, ways, config.fate_limits, quiet_s, random.random)
         foreground = WriteRooms(
             listen=config.listen, journal=journal, journal_settings=config.journal,
             delivery=self.delivery, guard=self.guard, shadow=Shadow(rooms, self.delivery, pending_max),
-            turnstile=Turnstile(), pools=self.pools, exits=self.exits, tally=tally,
+            turnstile=turnstile, unknown=self.unknown, pools=self.pools, exits=self.exits, tally=tally,
             fibers=self.fibers, log=log, hop=hop,
         )  # fmt: skip
         door = Door(foreground, lambda: config.policy, random.getrandbits)
         self.clients = Clients(config.listen, door)
         self.metrics = Metrics(tally, self.reading)
-        self.admin = Admin(config.admin, self.metrics, self.status, self._not_ready)
+        self.admin = Admin(
+            config.admin, self.metrics, self.status, self._not_ready, self._actions(journal)
+        )
         self._is_built = True
+
+    def _actions(self, journal: Journal) -> Actions:
+        rooms = SteeringRooms(
+            journal=journal, delivery=self.delivery, unknown=self.unknown, evidence=self.evidence,
+            log=self.log, route_of=self._route, hindered=self._hindered,
+        )  # fmt: skip
+        return Actions(token=made(journal.directory), by_path=Steering(rooms).actions)
 
     def _exits(self, hop: bytes) -> dict[Side, Exit]:
         found = {}
@@ -166,18 +186,18 @@ class App:
     async def _open_ledger(self) -> None:
         try:
             directory = Path(self.config.journal.directory)
-            self._ledger = await Ledger.open(directory, self.config.ledger.samples_max, time.time)
+            self._ledger = await Ledger.open(directory, self.config.ledger, time.time)
         except StoreError as error:  # evidence is lost, writes are not
             self.log.error("ledger_failed", error=str(error))
+        else:
+            if self._ledger.moved is not None:
+                self.log.error("ledger_damaged", moved_to=str(self._ledger.moved))
 
     async def _take_up(self, journal: Journal) -> None:
         """Queue what an earlier run owes, before the first new write; StartError if it must not be sent."""
-        owed = await journal.standing(OWED)
-        policy = self.config.policy
-        why = Counter(
-            hindrance(intent.primary, intent.target, self._routes.get(intent.route), policy)
-            for intent in owed
-        )
+        standing = await journal.standing(OWED | {State.DEAD})
+        owed = [intent for intent in standing if intent.state is not State.DEAD]
+        why = Counter(map(self._hindered, owed))
         del why[""]
         if why:
             told = "; ".join(f"{count} {reason}" for reason, count in why.items())
@@ -186,7 +206,12 @@ class App:
             )
         if owed:
             self.log.info("resumed", owed=len(owed))
-        self.delivery.resume(owed)
+        self.delivery.resume(standing)
+        await self.unknown.resume()
+
+    def _hindered(self, intent: Intent) -> str:
+        route, policy = self._routes.get(intent.route), self.config.policy
+        return hindrance(intent.primary, intent.target, route, policy)
 
     def _say_ready(self, admin: str) -> None:
         for warning in self.config.warnings:
@@ -217,7 +242,8 @@ class App:
         self.log.info("draining", in_flight=self.tally.in_flight, owed=len(self.delivery))
         if self._listener is not None:
             self._listener.close()
-        self.delivery.paused = True
+        self.delivery.pause()
+        self.unknown.pause()
         self.clients.drain()
         left = await self._drained(self.config.listen.drain_timeout_ms / 1000)
         await self._close()
@@ -237,7 +263,8 @@ class App:
         if self._listener is not None:
             self._listener.close()
         if self._is_built:
-            self.delivery.paused = True
+            self.delivery.pause()
+            self.unknown.pause()
             self.clients.abort()
             await self.fibers.cancel()
             self.secondary.close()
@@ -339,17 +366,6 @@ class App:
         self.evidence.event(
             "breaker", category=category, state=breaker.state, reason=breaker.reason
         )
-
-
-def _tune_memory() -> None:
-    """Fewer collections, and a heap that does not shrink and grow with every long read."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AT)
-    with suppress(OSError, AttributeError):  # another C library
-        mallopt = ctypes.CDLL(None).mallopt
-        for option, value in MALLOC:
-            mallopt(option, value)
 
 
 async def _run(config: Config, log: Log) -> None:

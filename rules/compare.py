@@ -1,35 +1,31 @@
 """Do two replies agree? Digest first, then decode, parse, and a field diff: a verdict.
 
-Law: `compare` never raises and never guesses. What cannot be read on both sides is
-`not_comparable`, with the reason; a difference that is certain stays a mismatch all the same.
+Law: `compare` never guesses. What cannot be read on both sides is `not_comparable`, with the reason; a
+difference that is certain stays a mismatch all the same.
 """
 
 import hashlib
-import json
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Never
-from urllib.parse import parse_qs
 
 from msgspec import Struct
 from xxhash import xxh3_128_digest
 
 from rules.coding import Unreadable, decoded
 from rules.diff import Difference, DiffResult, DiffRules, diff
+from rules.document import Body, Documents, Format, documents
 from rules.framing import same_fields
 from rules.message import Reply
-from rules.pointer import Pattern
+from rules.tolerance import Rule, RuleKind, for_headers
+from rules.value import Same
 
 INFLATION_MAX = 8
 """A decoded body may be this many times `body_bytes_max`, no more."""
 
 READ_HEADERS = ("content-type", "content-encoding")
 """What is needed to read a body, beside the headers that are compared."""
-
-_FORM_FIELDS_MAX = 10_000
-_FORM = "application/x-www-form-urlencoded"
 
 
 class VerdictKind(StrEnum):
@@ -40,7 +36,7 @@ class VerdictKind(StrEnum):
     IGNORED = "ignored"  # they differ, but only where it was declared not to matter
     NOT_COMPARABLE = "not_comparable"
     SKIPPED = "skipped"  # not compared, by a limit or a setting
-    ERROR = "error"  # the secondary gave no reply to compare
+    ERROR = "error"  # the comparison itself failed: a defect of ours
 
 
 class Checksum(StrEnum):
@@ -51,11 +47,26 @@ class Checksum(StrEnum):
     SHA256 = "sha256"
 
 
+class Match(StrEnum):
+    """What two replies must have in common."""
+
+    EXACT = "exact"  # the decoded bytes; no rule applies
+    SEMANTIC = "semantic"  # what the bytes mean, as the rules have it
+    PRESENCE = "presence"  # the same fields and headers, whatever their values
+
+
+class StatusMatch(StrEnum):
+    """What two statuses must have in common."""
+
+    EXACT = "exact"
+    CLASS = "class"  # the first digit
+
+
 class Verdict(Struct, frozen=True, kw_only=True, gc=False):
     """The result of a comparison.
 
-    `reason` is one word of a closed set (`equal_bytes`, `status`, `json_too_deep`, `coding_br`...),
-    fit for a metric label. `ignored` names the patterns that ate a difference.
+    `reason` is one word of a closed set (`equal_bytes`, `status`, `json_too_deep`, `undecodable`...),
+    fit for a metric label. `ignored` names the rules that ate a difference.
     """
 
     kind: VerdictKind
@@ -66,27 +77,49 @@ class Verdict(Struct, frozen=True, kw_only=True, gc=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """How the replies of a route are compared; the keys of `[compare]` and of the route.
+    """How the replies of a route are compared; the keys of `[compare]`, its category and the route.
 
-    `headers`: names of response headers that must agree. `ignore` and `unordered` are relative to
-    the parsed body: "/updated_at" eats the path ("body", "updated_at").
+    `headers`: names of response headers that must agree; those with a rule of their own are compared,
+    too. The paths of `rules` are relative to the parsed body: "/updated_at" eats the path
+    ("body", "updated_at").
     """
 
     checksum: Checksum = Checksum.XXH3
+    match: Match = Match.SEMANTIC
+    status: StatusMatch = StatusMatch.EXACT
     headers: tuple[str, ...] = ("content-type",)
-    ignore: tuple[Pattern, ...] = ()
-    unordered: tuple[Pattern, ...] = ()
+    rules: tuple[Rule, ...] = ()
     body_bytes_max: int = 65536
     differences_max: int = 50
     names: tuple[str, ...] = field(init=False)
     """The headers that are compared, and those that say how to read a body: in lower case."""
     compared: tuple[bytes, ...] = field(init=False)
     """How the lines of these begin."""
+    chosen: tuple[str, ...] = field(init=False)
+    """The headers that are compared, in lower case."""
+    body_rules: DiffRules = field(init=False)
+    header_rules: DiffRules = field(init=False)
 
     def __post_init__(self) -> None:
-        names = tuple(dict.fromkeys((*READ_HEADERS, *(name.lower() for name in self.headers))))
-        object.__setattr__(self, "names", names)
-        object.__setattr__(self, "compared", tuple(f"\r\n{name}:".encode() for name in names))
+        ruled = [
+            name for rule in self.rules if rule.kind is not RuleKind.IGNORE for name in rule.headers
+        ]
+        chosen = tuple(dict.fromkeys(name.lower() for name in (*self.headers, *ruled)))
+        names = tuple(dict.fromkeys((*READ_HEADERS, *chosen)))
+        rules = () if self.match is Match.EXACT else self.rules
+        limits = DiffRules(
+            rules=rules,
+            presence=self.match is Match.PRESENCE,
+            differences_max=max(self.differences_max, 1),
+        )
+        for name, value in (
+            ("names", names),
+            ("compared", tuple(f"\r\n{name}:".encode() for name in names)),
+            ("chosen", chosen),
+            ("body_rules", limits),
+            ("header_rules", replace(limits, rules=for_headers(rules))),
+        ):
+            object.__setattr__(self, name, value)
 
 
 class Answer(Struct, frozen=True, kw_only=True, gc=False):
@@ -136,39 +169,46 @@ _DIGESTS: Mapping[Checksum, Callable[[bytes], bytes]] = {
 }
 
 
-def compare(
-    primary: Answer, secondary: Answer, comparison: Comparison, same: frozenset[tuple[str, str]]
-) -> Verdict:
+def compare(primary: Answer, secondary: Answer, comparison: Comparison, same: Same) -> Verdict:
     """Compare the secondary's answer with the primary's; `same` are known identities, as in diff.
 
-    Where the statuses differ the bodies are not compared: they answer different questions.
+    Where the statuses differ the bodies are not compared: they answer different questions. One
+    difference is a mismatch, whatever `match` is. Never raises for any bytes; time and memory are
+    linear in `body_bytes_max`, beyond that limited by `rules.diff.NODES_MAX`.
     """
-    outer = _outer(primary, secondary, comparison, same)
-    if primary.status != secondary.status:
-        return _mismatch(outer, "status", comparison)
+    same = frozenset() if comparison.match is Match.EXACT else same
+    if not _same_status(primary.status, secondary.status, comparison.status):
+        outer = diff(primary.status, secondary.status, DiffRules(), at=("status",))
+        headers = _headers(primary, secondary, comparison, same)
+        found = (*outer.differences, *headers.differences)
+        return _mismatch(found, "status", comparison, headers.ignored)
+    headers = _headers(primary, secondary, comparison, same)
     truncated = primary.truncated or secondary.truncated
     if not truncated and _equal_bytes(primary, secondary, comparison.checksum):
-        return _mismatch(outer, "header", comparison) if outer else _match("equal_bytes")
+        return _judged(headers, _NOTHING, "equal_bytes", comparison)
     try:
         if truncated:
             raise Unreadable("body_too_large")
         reason, result = _bodies(primary, secondary, comparison, same)
+        if not result.differences and result.truncated:
+            raise Unreadable("too_many_nodes" if result.exhausted else "json_too_deep")
     except Unreadable as error:
-        if outer:
-            return _mismatch(outer, "header", comparison)
-        return Verdict(kind=VerdictKind.NOT_COMPARABLE, reason=str(error))
-    differences = outer + _below("body", result)
+        if headers.differences:
+            return _mismatch(headers.differences, "header", comparison, headers.ignored)
+        return Verdict(kind=VerdictKind.NOT_COMPARABLE, reason=str(error), ignored=headers.ignored)
+    return _judged(headers, result, reason, comparison)
+
+
+def _judged(headers: DiffResult, body: DiffResult, reason: str, comparison: Comparison) -> Verdict:
+    """The verdict on headers and bodies; `reason` is for a match."""
+    differences = headers.differences + body.differences
+    ignored = tuple(dict.fromkeys(headers.ignored + body.ignored))
     if differences:
-        return _mismatch(differences, "header" if outer else "body", comparison, result.ignored)
-    if result.truncated:
-        return Verdict(kind=VerdictKind.NOT_COMPARABLE, reason="json_too_deep")
-    if result.ignored:
+        where = "header" if headers.differences else "body"
+        return _mismatch(differences, where, comparison, ignored)
+    if ignored:
         kind = VerdictKind.IGNORED
-        return Verdict(kind=kind, reason="differences_ignored", ignored=result.ignored)
-    return _match(reason)
-
-
-def _match(reason: str) -> Verdict:
+        return Verdict(kind=kind, reason="differences_ignored", ignored=ignored)
     return Verdict(kind=VerdictKind.MATCH, reason=reason)
 
 
@@ -182,6 +222,12 @@ def _mismatch(
     return Verdict(kind=VerdictKind.MISMATCH, reason=reason, differences=kept, ignored=ignored)
 
 
+def _same_status(primary: int, secondary: int, match: StatusMatch) -> bool:
+    if match is StatusMatch.CLASS:
+        return primary // 100 == secondary // 100
+    return primary == secondary
+
+
 def _equal_bytes(primary: Answer, secondary: Answer, checksum: Checksum) -> bool:
     coding = "content-encoding"
     return (
@@ -191,21 +237,19 @@ def _equal_bytes(primary: Answer, secondary: Answer, checksum: Checksum) -> bool
     )
 
 
-def _outer(
-    primary: Answer, secondary: Answer, comparison: Comparison, same: frozenset[tuple[str, str]]
-) -> tuple[Difference, ...]:
-    """Find what differs outside the body: the status, and the chosen headers."""
-    found: tuple[Difference, ...] = ()
-    if primary.status != secondary.status:
-        found = _below("status", diff(primary.status, secondary.status, DiffRules()))
-    names = [name.lower() for name in comparison.headers]
-    if any(primary.headers.get(name) != secondary.headers.get(name) for name in names):
-        ours, theirs = _chosen(primary.headers, names), _chosen(secondary.headers, names)
-        found += _below("header", diff(ours, theirs, DiffRules(same=same)))
-    return found
+_NOTHING = DiffResult(differences=())
 
 
-def _chosen(headers: Mapping[str, str], names: list[str]) -> dict[str, str]:
+def _headers(primary: Answer, secondary: Answer, comparison: Comparison, same: Same) -> DiffResult:
+    """What differs in the chosen headers."""
+    ours, theirs, names = primary.headers, secondary.headers, comparison.chosen
+    if all(ours.get(name) == theirs.get(name) for name in names):
+        return _NOTHING
+    rules = comparison.header_rules
+    return diff(_chosen(ours, names), _chosen(theirs, names), rules, same, ("header",))
+
+
+def _chosen(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
     return {
         name: _content_type(headers[name]) if name == "content-type" else headers[name]
         for name in names
@@ -214,127 +258,56 @@ def _chosen(headers: Mapping[str, str], names: list[str]) -> dict[str, str]:
 
 
 def _content_type(value: str) -> str:
-    """Spell a content type in one way (RFC 9110, 8.3): case, blanks and quotes mean nothing."""
+    """Spell a content type in one way (RFC 9110, 8.3): case, blanks, quotes and the boundary of a
+    multipart body mean nothing."""
     media, *parameters = value.split(";")
-    parts = [media.strip().lower()]
+    media = media.strip().lower()
+    parts = [media]
     for parameter in parameters:
         name, _, text = (part.strip() for part in parameter.partition("="))
         name, text = name.lower(), text.strip('"')
-        parts.append(f"{name}={text.lower() if name == 'charset' else text}")
+        if name != "boundary" or not media.startswith("multipart/"):
+            parts.append(f"{name}={text.lower() if name == 'charset' else text}")
     return "; ".join(parts)
 
 
-def _below(step: str, result: DiffResult) -> tuple[Difference, ...]:
-    return tuple(replace(found, path=(step, *found.path)) for found in result.differences)
-
-
 def _bodies(
-    primary: Answer, secondary: Answer, comparison: Comparison, same: frozenset[tuple[str, str]]
+    primary: Answer, secondary: Answer, comparison: Comparison, same: Same
 ) -> tuple[str, DiffResult]:
     """Decode, parse and diff two bodies: the reason for a match, and what differs."""
-    rules = DiffRules(
-        ignore=comparison.ignore,
-        unordered=comparison.unordered,
-        differences_max=max(comparison.differences_max, 1),
-        same=same,
-    )
     if max(len(primary.body), len(secondary.body)) > comparison.body_bytes_max:
         raise Unreadable("body_too_large")
-    bodies = (
-        decoded(primary.body, _coding(primary), comparison.body_bytes_max * INFLATION_MAX),
-        decoded(secondary.body, _coding(secondary), comparison.body_bytes_max * INFLATION_MAX),
-    )
-    if bodies[0] == bodies[1]:
-        return "equal_decoded", DiffResult(differences=())
-    types = (_media(primary), _media(secondary))
-    documents = _documents(types, bodies)
-    if documents is not None:
-        return "equal_json", diff(*documents, rules)
-    if types == (_FORM, _FORM):
-        return "equal_form", diff(_form(bodies[0]), _form(bodies[1]), rules)
-    ours, theirs = (_summary(body, comparison.checksum) for body in bodies)
-    return "equal_bytes", diff(ours, theirs, replace(rules, same=frozenset()))
+    ours, theirs = (_decoded(each, comparison) for each in (primary, secondary))
+    if ours.data == theirs.data:
+        return "equal_decoded", _NOTHING
+    exact, presence = (comparison.match is each for each in (Match.EXACT, Match.PRESENCE))
+    try:
+        read = documents(ours, theirs)
+    except Unreadable:
+        if not exact:
+            raise
+        read = Documents(Format.BYTES)
+    if read.format is Format.BYTES or (presence and read.format is Format.TEXT):
+        return "equal_bytes", _as_bytes(ours.data, theirs.data, comparison)
+    result = diff(read.primary, read.secondary, comparison.body_rules, same, ("body",))
+    if exact and not result.differences:
+        result = _as_bytes(ours.data, theirs.data, comparison)
+    return "equal_presence" if presence else f"equal_{read.format}", result
+
+
+def _as_bytes(primary: bytes, secondary: bytes, comparison: Comparison) -> DiffResult:
+    """The one difference of bodies that have no fields: as long as both have one, not of presence."""
+    if comparison.match is Match.PRESENCE and bool(primary) == bool(secondary):
+        return _NOTHING
+    ours, theirs = (_summary(body, comparison.checksum) for body in (primary, secondary))
+    return diff(ours, theirs, replace(comparison.body_rules, presence=False), at=("body",))
+
+
+def _decoded(answer: Answer, comparison: Comparison) -> Body:
+    coding = answer.headers.get("content-encoding", "")
+    data = decoded(answer.body, coding, comparison.body_bytes_max * INFLATION_MAX)
+    return Body(data, answer.headers.get("content-type", ""))
 
 
 def _summary(body: bytes, checksum: Checksum) -> str:
     return f"{len(body)} bytes, {checksum} {digest(checksum, body).hex()[:32]}"
-
-
-def _coding(answer: Answer) -> str:
-    return answer.headers.get("content-encoding", "")
-
-
-def _media(answer: Answer) -> str:
-    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _documents(types: tuple[str, str], bodies: tuple[bytes, bytes]) -> tuple[object, object] | None:
-    """Parse two JSON bodies; None when they are to be compared as bytes.
-
-    Raises Unreadable where declared JSON can be read in more ways than one.
-    """
-    declared = any(_is_json(media) for media in types)
-    if not declared and not all(body.lstrip()[:1] in (b"{", b"[") for body in bodies):
-        return None
-    try:
-        return _json(bodies[0]), _json(bodies[1])
-    except json.JSONDecodeError:
-        return None
-    except Unreadable:
-        if declared:
-            raise
-        return None
-
-
-def _is_json(media: str) -> bool:
-    return media == "application/json" or media.endswith("+json")
-
-
-def _json(body: bytes) -> object:
-    """Parse strict JSON. Raises JSONDecodeError for no JSON, Unreadable for the doubtful."""
-    try:
-        return _DECODER.decode(body.decode().removeprefix("\ufeff"))
-    except (json.JSONDecodeError, Unreadable):
-        raise
-    except UnicodeDecodeError:
-        raise Unreadable("not_utf8") from None
-    except ValueError:  # more digits than Python will turn into an integer
-        raise Unreadable("json_number_too_long") from None
-    except RecursionError:
-        raise Unreadable("json_too_deep") from None
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise Unreadable("json_duplicate_key")
-    return members
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise Unreadable("json_number_too_large")
-    return value
-
-
-def _constant(_: str) -> Never:
-    raise Unreadable("json_not_a_number")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
-
-
-def _form(body: bytes) -> dict[str, list[str]]:
-    """Parse a form to name -> values, by name; bytes that are no UTF-8 stay distinct."""
-    text = body.decode("utf-8", "surrogateescape")
-    try:
-        fields = parse_qs(
-            text,
-            keep_blank_values=True,
-            errors="surrogateescape",
-            max_num_fields=_FORM_FIELDS_MAX,
-        )
-    except ValueError:
-        raise Unreadable("form_too_many_fields") from None
-    return dict(sorted(fields.items()))

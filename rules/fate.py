@@ -76,6 +76,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.UNKNOWN, Event.PRIMARY_APPLIED): State.P_DONE,
     (State.UNKNOWN, Event.PRIMARY_REJECTED): State.P_REJECTED,
     (State.UNKNOWN, Event.WAIVE): State.WAIVED,
+    (State.UNKNOWN, Event.SUPERSEDE): State.SUPERSEDED,
 }
 """The only moves there are; a pair that is not here is a bug in the caller."""
 

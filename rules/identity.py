@@ -117,4 +117,5 @@ def rebuilt(request: Request, parts: Parts) -> Request:
     return Request(
         method=request.method, target=parts.target, head=head, body=body, chunked=chunked,
         spool=request.spool, body_bytes=len(body) if request.spool is None else request.body_bytes,
+        spool_key=request.spool_key,
     )  # fmt: skip

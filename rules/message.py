@@ -67,7 +67,8 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
 
     `head` is the block from the request line to the empty line, hop-by-hop fields taken out, every
     other byte as the client sent it. `body` is the framed body as it was on the wire (with chunk
-    lines when `chunked`), or empty when `spool` names the file that holds it.
+    lines when `chunked`), or empty when `spool` names the file that holds it: encrypted, if there is a
+    `spool_key`.
     """
 
     method: str
@@ -77,6 +78,7 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     chunked: bool = False
     spool: str | None = None
     body_bytes: int = 0
+    spool_key: bytes = b""
 
 
 class Reply(Struct, frozen=True, gc=False):

@@ -5,9 +5,13 @@ makes (dict, list, str, int, float, bool, None); nothing here changes one, or re
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from operator import itemgetter
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
 
 
 class Missing(Enum):
@@ -38,12 +42,58 @@ class Pattern:
         """Say whether the pattern names exactly this path (not merely a place above it)."""
         if _Wild.MANY in self.tokens:
             return _floats(self.tokens, path)
-        if len(path) != len(self.tokens):
-            return False
-        for token, step in zip(self.tokens, path, strict=True):
-            if token != step and token is not _Wild.ONE:
-                return False
-        return True
+        return len(path) == len(self.tokens) and _fits(self.tokens, path)
+
+    def beside(self, name: str | None) -> "Pattern":
+        """The pattern of a member of this name in the same object; None is the one it names."""
+        return self if name is None else Pattern(self.text, (*self.tokens[:-1], name))
+
+
+class Paths(Generic[T]):
+    """Many patterns, each with what it stands for, looked up by path.
+
+    A pattern without wildcards costs one look-up in a dict; of the others only those are tried that
+    have the path's length, or (with `**`) its last token.
+    """
+
+    __slots__ = ("_ending", "_exact", "_floating", "_sized")
+
+    def __init__(self, entries: Iterable[tuple[Pattern, T]]) -> None:
+        self._exact: dict[tuple[str | _Wild, ...], list[tuple[int, T]]] = {}
+        self._sized: dict[int, list[tuple[int, Pattern, T]]] = {}
+        self._ending: dict[str, list[tuple[int, Pattern, T]]] = {}
+        self._floating: list[tuple[int, Pattern, T]] = []
+        for order, (pattern, item) in enumerate(entries):
+            tokens = pattern.tokens
+            if _Wild.MANY in tokens:
+                last = tokens[-1]
+                row = self._ending.setdefault(last, []) if isinstance(last, str) else self._floating
+                row.append((order, pattern, item))
+            elif _Wild.ONE in tokens:
+                self._sized.setdefault(len(tokens), []).append((order, pattern, item))
+            else:
+                self._exact.setdefault(tokens, []).append((order, item))
+
+    def __bool__(self) -> bool:
+        return bool(self._exact or self._sized or self._ending or self._floating)
+
+    def found(self, path: tuple[str, ...]) -> list[T]:
+        """What the patterns that name this path stand for, in the order in which they were given."""
+        found = list(self._exact.get(path, ()))
+        rows = [self._sized.get(len(path)), self._floating]
+        rows.append(self._ending.get(path[-1]) if path else None)
+        for row in rows:
+            if row:
+                found += [(order, item) for order, pattern, item in row if pattern.matches(path)]
+        found.sort(key=itemgetter(0))
+        return [item for _, item in found]
+
+    def first(self, path: tuple[str, ...]) -> T | None:
+        """The first of `found`, or None."""
+        if not self:
+            return None
+        found = self.found(path)
+        return found[0] if found else None
 
 
 def parse(pointer: str) -> tuple[str, ...]:
@@ -134,6 +184,13 @@ def _suggested(text: str) -> str:
 
 def _unescaped(token: str) -> str:
     return token.replace("~1", "/").replace("~0", "~")
+
+
+def _fits(tokens: tuple[str | _Wild, ...], path: tuple[str, ...]) -> bool:
+    """Match without `**`, and at equal lengths."""
+    return all(
+        token == step or token is _Wild.ONE for token, step in zip(tokens, path, strict=True)
+    )
 
 
 def _floats(tokens: tuple[str | _Wild, ...], path: tuple[str, ...]) -> bool:

@@ -1,32 +1,28 @@
-"""What may be kept as evidence: values of sensitive headers and fields become keyed hashes.
+"""What may be kept as evidence: secrets, by their names, paths and shapes, become keyed hashes.
 
-Law: what cannot be searched for sensitive names is not kept, only its length and keyed digest.
-Equal values have equal hashes under one key, wherever they stood, so evidence still compares.
+Law: what cannot be searched for secrets is not kept, only its length and keyed digest. Equal values
+have equal hashes under one key, wherever they stood, so evidence still compares. Comparison itself
+never sees a mask: it is done before.
 """
 
 import json
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from urllib.parse import unquote_plus
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 from rules.diff import Difference
 from rules.message import Fields
+from rules.pointer import Pattern
+from rules.shapes import FINDERS, HINT, MARK, Finder, Shape, masked
 
 DEFAULT_HEADERS: frozenset[str] = frozenset(
     {
-        "authorization",
-        "cookie",
-        "proxy-authorization",
-        "set-cookie",
-        "x-access-token",
-        "x-amz-security-token",
-        "x-api-key",
-        "x-auth-token",
-        "x-csrf-token",
-        "x-session-token",
-        "x-vault-token",
-        "x-xsrf-token",
+        *("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key"),
+        *("x-access-token", "x-amz-security-token", "x-auth-token", "x-csrf-token"),
+        *("x-session-token", "x-vault-token", "x-xsrf-token"),
     }
 )
 """Headers that carry credentials or sessions."""
@@ -38,165 +34,343 @@ DEFAULT_FIELDS: frozenset[str] = frozenset(
         *("token", "access_token", "accesstoken", "refresh_token", "refreshtoken"),
         *("id_token", "idtoken", "auth_token", "authtoken", "csrf_token", "session_token"),
         *("api_key", "apikey", "api-key", "x-api-key", "private_key", "privatekey"),
+        *("access_key", "passcode", "security_code", "bearer", "jwt"),
         *("credential", "credentials", "authorization", "sessionid", "session_id"),
         *("otp", "pin", "cvv", "cvc", "card_number", "cardnumber", "ssn"),
         *("signature", "sig", "x-amz-signature", "x-amz-security-token", "x-goog-signature"),
     }
 )
-"""JSON keys, form names and query names that carry credentials, sessions or card data."""
+"""JSON keys, form and query names, cookies that carry credentials, sessions or card data."""
 
-_USER = re.compile(r"(?<=://)[^/?#@\s\"]+(?=@)")
-_QUERY = re.compile(r"(?<=[?&])[^=&?#\s\"]{1,100}=[^&#\s\"\\]*(?:\\.[^&#\s\"\\]*)*")
-_PARTS = re.compile(r"[\[\].]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_FORM = "application/x-www-form-urlencoded"
+DEPTH_MAX = 4
+"""So many texts within texts (JSON in a form value in a link ...) are opened; deeper ones are hidden."""
+
+HASH_BYTES = 8
+"""64 bits: among a million different values, two look equal with a chance of 3 in 10^8."""
+
+ECHO_MIN, ECHO_MAX, ECHOES_MAX = 8, 4096, 100
+"""Characters of a hidden value that is hidden wherever it stands again, and how many there may be: a
+shorter one is a word or a number that stands elsewhere by chance."""
+
+Path = tuple[str, ...]
+
+_MASK = re.compile(MARK + "[a-p]{16}")
+_LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")  # no number to any shape
+_STRUCTURED = re.compile(rf"(?<!{MARK[:-1]}):|[=%<{{\[]")
+_USER = re.compile(r"(?<=://)[^/?#\s\"<>]+(?=@)")
+_QUERY = re.compile(r"(?<=[?&#])[^=&?#\s\"<>]{1,100}=[^&#\s\"<>]*")
+_ASSIGNED = re.compile(r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?=[^\s\"'])")
+_NAME_BACKWARDS = re.compile(r"[\w.\]\[-]{1,100}")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_SCHEME = re.compile(r"(?i:basic|bearer|digest|negotiate|token) (?=\S)")
+_ATTRIBUTE = re.compile(  # of Set-Cookie (RFC 6265 4.1.1, and what browsers added)
+    r"\s*(?:(?:domain|expires|max-age|path|priority|samesite)=[^=]*|httponly|partitioned|secure)\s*",
+    re.IGNORECASE,
+)
+_CARD_MIN, _CARD_END = 10**11, 10**19
+NOT_SEARCHED = (ValueError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redaction:
-    """What to hide: names of `headers` and of `fields` in any case, and the secret `key`.
+    """What to hide, and the secret `key`: by names of `headers` and of `fields` in any case, by `paths`
+    into parsed bodies, by `shapes` and `custom` finders in any text.
 
-    A nested name such as "user[password]" or "user.password" is hidden for any of its parts.
+    A field is hidden where the words of one of `fields` are words of its name: "password" hides
+    "user[password]", "db.password", "NEW_PASSWORD" and "passwordHash", but not "passwords".
     """
 
     headers: frozenset[str] = DEFAULT_HEADERS
     fields: frozenset[str] = DEFAULT_FIELDS
+    paths: tuple[Pattern, ...] = ()
+    shapes: frozenset[Shape] = frozenset(Shape)
+    custom: tuple[Finder, ...] = ()
     key: bytes = field(repr=False)
+    names: re.Pattern[str] = field(init=False, repr=False)
+    """Finds the name of a field in a text in lower case."""
+    finders: tuple[Finder, ...] = field(init=False, repr=False)
+    """The finders of the shapes."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "headers", frozenset(name.lower() for name in self.headers))
-        object.__setattr__(self, "fields", frozenset(name.lower() for name in self.fields))
+        key = self.key if len(self.key) <= blake2b.MAX_KEY_SIZE else blake2b(self.key).digest()
+        fields = sorted(name.lower() for name in self.fields)
+        derived: Mapping[str, object] = {
+            "headers": frozenset(name.lower() for name in self.headers),
+            "fields": frozenset(fields),
+            "names": _names(fields),
+            "finders": tuple(find for shape, find in FINDERS.items() if shape in self.shapes),
+            "key": key,
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
 
-def redact_fields(fields: Fields, redaction: Redaction) -> Fields:
-    """Hide the values of sensitive headers, and sensitive parts of links in any other header."""
-    return tuple((name, _header(name, value, redaction)) for name, value in fields)
+def _names(fields: list[str]) -> re.Pattern[str]:
+    """Any of these names, as whole words, with any sign or none between its words."""
+    words = (re.findall(r"[^\W_]+", name) or [name] for name in fields)
+    names = "|".join(r"[\W_]?".join(map(re.escape, each)) for each in words)
+    return re.compile(rf"(?<![^\W_])(?:{names})(?![^\W_])" if names else r"(?!)")
 
 
-def redact_target(target: str, redaction: Redaction) -> str:
-    """Hide sensitive query values, and a user in an absolute target; the rest stays as it is."""
-    path, mark, query = target.partition("?")
-    return _links(path, redaction) + mark + _form(query, redaction)
-
-
-def redact_body(body: bytes, content_type: str, redaction: Redaction) -> bytes:
-    """Hide sensitive fields of a JSON or form body; JSON is written anew.
-
-    Other text is kept only where no sensitive name is mentioned in it. Binary, damaged JSON and all
-    the rest become b"<N bytes, digest ...>". Never raises.
-    """
-    if not body:
-        return body
-    media = content_type.partition(";")[0].strip().lower()
-    try:
-        text = body.decode()
-        if _is_json(media) or text.lstrip("\ufeff \t\r\n")[:1] in ("{", "["):
-            return _json(text.removeprefix("\ufeff"), redaction).encode()
-        if media == _FORM:
-            return _form(text, redaction).encode()
-        if not _CONTROL.search(text) and not _mentions(text, redaction):
-            return body
-    except (ValueError, RecursionError):
-        pass  # no UTF-8, no JSON, or nested too deeply: not to be searched, so not to be kept
-    return f"<{len(body)} bytes, digest {_hash(body, redaction)}>".encode()
-
-
-def redact_differences(
+def redact_paths(
     differences: tuple[Difference, ...], redaction: Redaction
 ) -> tuple[Difference, ...]:
-    """Hide both values of a difference at or below a sensitive name, and such names in values."""
-    return tuple(_difference(difference, redaction) for difference in differences)
-
-
-def _difference(difference: Difference, redaction: Redaction) -> Difference:
-    hide = any(
-        step.lower() in redaction.headers or _sensitive(step, redaction) for step in difference.path
+    """Hide secrets in paths only: enough, and cheap, where only paths are counted."""
+    masker = Masker(redaction)
+    return tuple(
+        replace(each, path=tuple(map(masker.key, each.path)), primary="", secondary="")
+        for each in differences
     )
-    primary = _text(difference.primary, redaction, hide=hide)
-    secondary = _text(difference.secondary, redaction, hide=hide)
-    return replace(difference, primary=primary, secondary=secondary)
 
 
-def _text(text: str, redaction: Redaction, *, hide: bool) -> str:
-    """Redact one value of a difference: short JSON, perhaps cut off, or nothing."""
-    if not text:
-        return text
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):  # cut off
-        return _hidden(text, redaction) if hide or _mentions(text, redaction) else text
-    return _concealed(value, redaction) if hide else _json(text, redaction)
+class Masker:
+    """One redaction at work, over all that belongs to one piece of evidence. `depth` counts the texts
+    that a text was found in. `echoes` are secrets that were hidden: they may stand elsewhere, too.
+    `left`: so many more characters of a document are wanted; what lies behind them becomes null.
+    """
 
+    def __init__(self, redaction: Redaction) -> None:
+        self.redaction = redaction
+        self.known: dict[str, bool] = {}
+        self.shown: dict[str, str] = {}
+        self.echoes: dict[str, str] = {}
+        self.left = math.inf
 
-def _header(name: str, value: str, redaction: Redaction) -> str:
-    if name.lower() in redaction.headers or _sensitive(name, redaction):
-        return _hidden(value, redaction)
-    return _links(value, redaction)
+    def hidden(self, text: str) -> str:
+        """The mask of a text; nothing, and a mask, stay."""
+        if not text or _MASK.fullmatch(text):
+            return text
+        mask = MARK + self.hash(text.encode("utf-8", "surrogatepass"))
+        if ECHO_MIN <= len(text) <= ECHO_MAX and len(self.echoes) < ECHOES_MAX:
+            self.echoes[text] = mask
+        return mask
 
-
-def _links(text: str, redaction: Redaction) -> str:
-    """Hide users and sensitive query values of links anywhere in a text."""
-    text = _USER.sub(lambda found: _hidden(found[0], redaction), text)
-    return _QUERY.sub(lambda found: _pair(found[0], redaction), text)
-
-
-def _form(text: str, redaction: Redaction) -> str:
-    """Redact name=value pairs joined by "&"; the other pairs stay byte for byte."""
-    return "&".join(_pair(pair, redaction) for pair in text.split("&"))
-
-
-def _pair(pair: str, redaction: Redaction) -> str:
-    name, equals, value = pair.partition("=")
-    if equals and _sensitive(unquote_plus(name), redaction):
-        return f"{name}={_hidden(unquote_plus(value), redaction)}"
-    return pair
-
-
-def _json(text: str, redaction: Redaction) -> str:
-    """Redact while parsing, so that depth is the parser's business. Raises what the parser does."""
-
-    def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        return {
-            name: _concealed(value, redaction) if _sensitive(name, redaction) else value
-            for name, value in pairs
+    def ways(self) -> list[tuple[str, str]]:
+        """How hidden values may stand elsewhere, quoted or percent-encoded, longest first, and their masks."""
+        found = {
+            way: mask
+            for value, mask in self.echoes.items()
+            for way in (value, json.dumps(value)[1:-1], quote(value, safe=""), quote_plus(value))
         }
+        return sorted(found.items(), key=lambda pair: -len(pair[0]))
 
-    redacted = json.dumps(json.loads(text, object_pairs_hook=members), ensure_ascii=False)
-    return _links(redacted.encode("utf-8", "backslashreplace").decode(), redaction)
+    def hash(self, value: bytes) -> str:
+        found = blake2b(value, key=self.redaction.key, digest_size=HASH_BYTES).hexdigest()
+        return found.translate(_LETTERS)
+
+    def concealed(self, value: object) -> str:
+        """Hide a parsed value: a text as the same text would be elsewhere, others as their JSON."""
+        return self.hidden(value if isinstance(value, str) else json.dumps(value, sort_keys=True))
+
+    def measured(self, body: bytes) -> bytes:
+        return f"<{len(body)} bytes, digest {self.hash(body)}>".encode()
+
+    def sensitive(self, name: str) -> bool:
+        found = self.known.get(name)
+        if found is None:
+            found = self.known[name] = self.mentions(name)
+        return found
+
+    def key(self, name: str) -> str:
+        """A name as it is shown: it may be a secret itself."""
+        found = self.shown.get(name)
+        if found is None:
+            found = self.shown[name] = self.text(name)
+        return found
+
+    def mentions(self, text: str) -> bool:
+        """Whether a sensitive name stands in a text, as words of their own."""
+        names, lowered = self.redaction.names, text.lower()
+        if names.search(lowered):
+            return True
+        if _CAMEL.search(text) is None:
+            return False
+        return names.search(_CAMEL.sub("_", text).lower()) is not None
+
+    def named(self, path: Path | None) -> bool:
+        """Whether a path into a document is one of those to hide."""
+        return path is not None and any(each.matches(path) for each in self.redaction.paths)
+
+    # texts
+
+    def text(self, text: str, depth: int = 0) -> str:
+        """Redact a text that may hold anything: JSON, links, name=value, percent-encoding, secrets."""
+        if _STRUCTURED.search(text):
+            if depth >= DEPTH_MAX:
+                return self.hidden(text)
+            document = self.nested(text, depth)
+            if document is not None:
+                return document
+            text = self.structured(text, depth)
+        return self.scan(text)
+
+    def scan(self, text: str) -> str:
+        """Hide what has the shape of a secret."""
+        if self.redaction.custom:
+            text = masked(text, self.redaction.custom, self.hidden)
+        if HINT.search(text):
+            text = masked(text, self.redaction.finders, self.hidden)
+        return text
+
+    def nested(self, text: str, depth: int) -> str | None:
+        """Redact a text that is JSON itself; None if it is not. A harmless one stays as it is written."""
+        stripped = text.strip()
+        if stripped[:1] not in ("{", "[") or stripped[-1:] not in ("}", "]"):
+            return None
+        repeated = []
+        left, self.left = self.left, math.inf
+
+        def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+            found = dict(pairs)
+            if len(found) != len(pairs):
+                repeated.append(found)
+            return found
+
+        try:
+            document = json.loads(text, object_pairs_hook=members)
+            shown = self.walk(document, None, depth + 1)
+            return text if shown == document and not repeated else written(shown)
+        except NOT_SEARCHED:
+            return None
+        finally:
+            self.left = left
+
+    def structured(self, text: str, depth: int) -> str:
+        """Redact links, what is percent-encoded, and name=value."""
+        text = self.links(text, depth)
+        if "%" in text:
+            decoded = unquote(text)
+            shown = decoded if decoded == text else self.text(decoded, depth + 1)
+            if shown != decoded:
+                return quote(shown, safe="/:;,?&=#@ ")
+        return self.assigned(text)
+
+    def links(self, text: str, depth: int) -> str:
+        """Hide users and sensitive query values of links."""
+        if "://" in text:
+            text = _USER.sub(lambda found: self.hidden(found[0]), text)
+        if "=" in text:
+            text = _QUERY.sub(lambda found: self.pair(found[0], None, depth), text)
+        return text
+
+    def assigned(self, text: str) -> str:
+        """Hide all that follows the first sensitive name with a colon or an equals sign; markup whole."""
+        if not self.mentions(text):
+            return text
+        if "<" in text and ">" in text:
+            return self.hidden(text)
+        for found in _ASSIGNED.finditer(text):
+            at = found.start()
+            before = _NAME_BACKWARDS.match(text[max(at - 100, 0) : at][::-1])
+            if before is None or not self.sensitive(before[0][::-1]):
+                continue
+            if not _MASK.match(text, found.end()):
+                return text[: found.end()] + self.hidden(text[found.end() :])
+        return text
+
+    def form(self, text: str, path: Path | None = None, depth: int = 0) -> str:
+        """Redact name=value pairs joined by "&"; harmless pairs stay byte for byte."""
+        return "&".join(self.pair(pair, path, depth) for pair in text.split("&"))
+
+    def pair(self, pair: str, path: Path | None, depth: int) -> str:
+        name, equals, value = pair.partition("=")
+        known = unquote_plus(name)
+        if self.sensitive(known) or (path is not None and self.named((*path, known))):
+            return f"{self.encoded(name, depth)}{equals}{self.hidden(unquote_plus(value))}"
+        return f"{self.encoded(name, depth)}{equals}{self.encoded(value, depth)}"
+
+    def encoded(self, value: str, depth: int) -> str:
+        decoded = unquote_plus(value)
+        shown = self.text(decoded, depth + 1)
+        return value if shown == decoded else quote_plus(shown, safe=":/")
+
+    # heads
+
+    def target(self, target: str) -> str:
+        """Hide sensitive query values, secrets anywhere, and a user in an absolute target."""
+        path, mark, query = target.partition("?")
+        return self.text(path) + mark + self.form(query)
+
+    def fields(self, fields: Fields) -> Fields:
+        """Hide the values of sensitive headers and of cookies, and secrets in all other values."""
+        return tuple((self.scan(name), self.header(name, value)) for name, value in fields)
+
+    def header(self, name: str, value: str) -> str:
+        lowered = name.lower()
+        hide = lowered in self.redaction.headers
+        if lowered in ("cookie", "set-cookie"):
+            parts = value.split(";")
+            kept = len(parts) if lowered == "cookie" else 1
+            first = [self.cookie(part, hide) for part in parts[:kept]]
+            return ";".join(first + [self.attribute(part) for part in parts[kept:]])
+        if hide or self.sensitive(name):
+            scheme = _SCHEME.match(value)
+            at = 0 if scheme is None else scheme.end()
+            return value[:at] + self.hidden(value[at:])
+        return self.text(value)
+
+    def cookie(self, part: str, hide: bool) -> str:
+        name, equals, value = part.partition("=")
+        if not equals:
+            return self.hidden(part) if hide else self.text(part)
+        if hide or self.sensitive(name):
+            return f"{self.scan(name)}={self.hidden(value)}"
+        return f"{self.scan(name)}={self.encoded(value, 0)}"
+
+    def attribute(self, part: str) -> str:
+        """An attribute of Set-Cookie; anything else there may be another cookie."""
+        return self.text(part) if _ATTRIBUTE.fullmatch(part) else self.hidden(part)
+
+    # documents
+
+    def json(self, text: str, path: Path | None, depth: int) -> str:
+        """Redact and write anew. Raises what the parser does."""
+        return written(self.member(json.loads(text), path, depth))
+
+    def walk(self, value: object, path: Path | None, depth: int) -> object:
+        """Redact a parsed document; `path` leads to it, None where no path matters."""
+        if self.left < 0:
+            return None
+        if isinstance(value, str):
+            shown_text = self.text(value, depth)
+            self.left -= len(shown_text)
+            return shown_text
+        if isinstance(value, dict):
+            shown = {}
+            for name, each in value.items():
+                if self.left < 0:
+                    break
+                hide = self.sensitive(name)
+                below = None if path is None else (*path, name)
+                self.left -= len(name)
+                shown[self.key(name)] = (
+                    self.concealed(each) if hide else self.member(each, below, depth)
+                )
+            return shown
+        if isinstance(value, list):
+            if path is None:
+                return [self.walk(each, None, depth) for each in value]
+            return [self.member(each, (*path, str(at)), depth) for at, each in enumerate(value)]
+        self.left -= 1
+        return self.number(value)
+
+    def member(self, value: object, path: Path | None, depth: int) -> object:
+        return self.concealed(value) if self.named(path) else self.walk(value, path, depth)
+
+    def number(self, value: object) -> object:
+        """A number as long as a card's may be one."""
+        if (
+            isinstance(value, int | float)
+            and _CARD_MIN <= value < _CARD_END
+            and value == int(value)
+        ):
+            text = str(int(value))
+            shown = self.scan(text)
+            return value if shown == text else shown
+        return value
 
 
-def _concealed(value: object, redaction: Redaction) -> str:
-    """Hide a parsed value: a text as the same text would be elsewhere, others as their JSON."""
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-    return _hidden(text, redaction)
-
-
-def _hidden(text: str, redaction: Redaction) -> str:
-    return "redacted:" + _hash(text.encode("utf-8", "surrogatepass"), redaction)
-
-
-def _hash(value: bytes, redaction: Redaction) -> str:
-    key = redaction.key
-    if len(key) > blake2b.MAX_KEY_SIZE:
-        key = blake2b(key).digest()
-    return blake2b(value, key=key, digest_size=6).hexdigest()
-
-
-def _sensitive(name: str, redaction: Redaction) -> bool:
-    lowered = name.strip().lower()
-    if lowered in redaction.fields:
-        return True
-    return any(part in redaction.fields for part in _PARTS.split(lowered) if part != lowered)
-
-
-def _mentions(text: str, redaction: Redaction) -> bool:
-    """Say whether a sensitive name stands in a text, as a word, also percent-encoded."""
-    lowered = f"{text}\n{unquote_plus(text)}".lower()
-    return any(
-        name in lowered and re.search(rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", lowered)
-        for name in redaction.fields
-    )
-
-
-def _is_json(media: str) -> bool:
-    return media == "application/json" or media.endswith("+json")
+def written(value: object) -> str:
+    """A document as JSON; lone surrogates, which no file takes, as their escapes."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode()

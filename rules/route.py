@@ -1,4 +1,4 @@
-"""What happens to a request: which route it takes, whether it is mirrored, and in which lanes.
+"""What happens to a request: which route it takes, and whether it is mirrored.
 
 Law: first match wins; precedence is kill switch > category flag > stage > percent > route
 (semantics.md section 5). The answer carries its reason, which is also the metric label.
@@ -6,19 +6,17 @@ Law: first match wins; precedence is kill switch > category flag > stage > perce
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from msgspec import Struct
 
-from rules.coding import Unreadable
 from rules.compare import Comparison
 from rules.framing import SAFE_METHODS, RequestHead
 from rules.framing import field as header_field
 from rules.identity import Harvest, Translation
 from rules.message import Side
-from rules.sample import in_sample
-from rules.source import Parts, Place, Source, decoded_path, read
+from rules.source import Place, Source
 from rules.stage import DUTIES, Mirror, Stage
 
 _SEGMENT = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
@@ -40,7 +38,23 @@ class Ordering(StrEnum):
     NONE = "none"  # no order: no lane
 
 
-_UNORDERED = Ordering.NONE
+class Scope(StrEnum):
+    """How much of its entity a request concerns."""
+
+    KEY = "key"  # what its keys name
+    BELOW = "below"  # that, and all below it: the keys are paths, with / between their levels
+    ALL = "all"  # everything, whatever it says
+
+
+class Sharing(StrEnum):
+    """What a write holds shared besides its own keys, so that one that concerns more excludes it."""
+
+    NOTHING = "nothing"
+    ENTITY = "entity"  # all of its entity
+    LEVELS = "levels"  # that, and each level above its keys
+
+
+_UNORDERED, _UNSHARED = Ordering.NONE, Sharing.NOTHING
 
 
 class Kill(StrEnum):
@@ -74,7 +88,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One TOML rule. `comparison` is None when its replies are not compared."""
+    """One TOML rule. `comparison` is None when its replies are not compared. The policy sets `sharing`."""
 
     name: str
     match: Match
@@ -82,6 +96,8 @@ class Route:
     mirrored: Mirrored = Mirrored.AUTO
     entity: str = ""
     entity_keys: tuple[Source, ...] = ()
+    scope: Scope = Scope.KEY
+    sharing: Sharing = Sharing.NOTHING
     ordering: Ordering = Ordering.SERIALIZE
     applied_redirects: bool = False
     comparison: Comparison | None = None
@@ -97,7 +113,8 @@ class Route:
         in_body = any(source.place in (Place.JSON, Place.FORM) for source in sources)
         object.__setattr__(self, "reads_body", in_body)
         only = self.entity_keys[0] if len(self.entity_keys) == 1 else None
-        simple = only is not None and only.place is Place.PATH and self.ordering is not _UNORDERED
+        plain = self.ordering is not _UNORDERED and self.sharing is _UNSHARED
+        simple = plain and only is not None and only.place is Place.PATH
         named = simple and only is not None and only.name in self.match.path.groupindex
         object.__setattr__(self, "path_key", only.name if named and only is not None else "")
 
@@ -127,6 +144,9 @@ class Policy:
     """The routes and the fallback, each with its plans: what does not depend on the request is decided once."""
 
     def __post_init__(self) -> None:
+        *routes, fallback = _with_sharing((*self.routes, self.fallback))
+        object.__setattr__(self, "routes", tuple(routes))
+        object.__setattr__(self, "fallback", fallback)
         rules = tuple(_rule(route, self) for route in (*self.routes, self.fallback))
         object.__setattr__(self, "rules", rules)
 
@@ -183,7 +203,7 @@ def compile_path(pattern: str) -> re.Pattern[str]:
 def plan(head: RequestHead, policy: Policy) -> Plan:
     """The plan of a request by its head: that of the first route that matches, else the fallback's.
 
-    Percent is decided later, by `lanes` and `is_sampled`.
+    Percent is decided later, by `rules.lane`.
     """
     method = head.method
     path = head.target.partition("?")[0]
@@ -203,6 +223,26 @@ def plan(head: RequestHead, policy: Policy) -> Plan:
         )  # fmt: skip
     rule = policy.rules[-1]  # `*`, or the authority of a CONNECT: no path matches that
     return rule.safe if method in SAFE_METHODS else rule.mutating
+
+
+def _with_sharing(routes: tuple[Route, ...]) -> tuple[Route, ...]:
+    """The routes, and what their writes hold shared: only where one of their entity may concern more than keys."""
+    wanted: dict[str, set[Sharing]] = {}
+    for route in routes:
+        wanted.setdefault(route.entity or route.name, set()).add(_asked_sharing(route))
+    found = []
+    for route in routes:
+        asked = wanted[route.entity or route.name]
+        most = next(each for each in (Sharing.LEVELS, Sharing.ENTITY, _UNSHARED) if each in asked)
+        found.append(route if route.sharing is most else replace(route, sharing=most))
+    return tuple(found)
+
+
+def _asked_sharing(route: Route) -> Sharing:
+    if route.scope is Scope.BELOW:
+        return Sharing.LEVELS
+    many = any(source.is_unbounded for source in route.entity_keys)
+    return Sharing.ENTITY if many or route.scope is Scope.ALL else _UNSHARED
 
 
 def _rule(route: Route, policy: Policy) -> _Rule:
@@ -253,50 +293,8 @@ def hindrance(primary: Side, target: str, route: Route | None, policy: Policy) -
     return ""
 
 
-def lanes(plan_: Plan, parts: Parts) -> tuple[str, ...]:
-    """The lanes of a write, sorted: one per entity key, and the route's own lane where a key is missing."""
-    route = plan_.route
-    if route.ordering is _UNORDERED:
-        return ()
-    keys = _keys(route, parts)
-    if len(keys) == 1 and keys[0] is not None:
-        return (f"{route.entity or route.name}:{keys[0]}",)
-    names = {f"{route.entity or route.name}:{key}" for key in keys if key is not None}
-    if not keys or None in keys:
-        names.add(route.name)
-    return tuple(sorted(names))
-
-
-def path_lanes(plan_: Plan) -> tuple[str, ...] | None:
-    """What `lanes` would say, where the head alone tells it and every entity is mirrored; else None."""
-    route = plan_.route
-    if not route.path_key or plan_.found is None or plan_.category.percent < 100.0:
-        return None
-    return (f"{route.entity or route.name}:{decoded_path(plan_.found[route.path_key])}",)
-
-
-def is_sampled(plan_: Plan, policy: Policy, parts: Parts) -> bool:
-    """Whether the entity of a write is within its category's percent: sticky, the same in every sidecar."""
-    percent = plan_.category.percent
-    if percent >= 100.0:
-        return True
-    keys = [key for key in _keys(plan_.route, parts) if key is not None]
-    return in_sample("\n".join(keys) or parts.target, percent, policy.salt)
-
-
 def _spans(found: re.Match[str]) -> Mapping[str, tuple[int, int]]:
     return {name: found.span(name) for name in found.re.groupindex}
-
-
-def _keys(route: Route, parts: Parts) -> list[str | None]:
-    return [_key(source, parts) for source in route.entity_keys]
-
-
-def _key(source: Source, parts: Parts) -> str | None:
-    try:
-        return read(source, parts)
-    except Unreadable:
-        return None
 
 
 def _literal(text: str) -> str:

@@ -2,11 +2,12 @@
 
 One notation for entity keys, harvests and translations: `path:NAME`, `json:/pointer`, `header:Name`,
 `form:name`, `query:name`. `read` finds the value; `write` puts another in its place and leaves every other byte alone.
+An entity key may stand in several places, which `read_all` finds: `json:/items/*/id`.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote, unquote_to_bytes
@@ -14,8 +15,8 @@ from urllib.parse import quote, unquote_to_bytes
 from msgspec import Struct
 
 from rules.coding import Unreadable
-from rules.framing import field
-from rules.pointer import parse
+from rules.framing import field, fields
+from rules.pointer import MISSING, parse, resolve
 
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -45,6 +46,11 @@ class Source:
 
     def __str__(self) -> str:
         return f"{self.place}:{self.name}"
+
+    @property
+    def is_unbounded(self) -> bool:
+        """Whether a body may name any number of values here; those of a head are few."""
+        return self.place is Place.FORM or "*" in self.tokens
 
 
 class Parts(Struct, frozen=True, kw_only=True, gc=False):
@@ -86,6 +92,25 @@ def read(source: Source, parts: Parts) -> str | None:
             return _read_pair(parts.payload.decode("latin-1"), source.name)
         case Place.QUERY:
             return _read_pair(parts.target.partition("?")[2], source.name)
+
+
+def read_all(source: Source, parts: Parts) -> Iterator[str | None]:
+    """Every value at a source, None for one that is not there: `*` in a JSON pointer is each element or member.
+
+    A header, form field or query name that is repeated has several, since servers differ in which they take. Commas
+    do not separate: they may be part of an id. Raises Unreadable as `read` does.
+    """
+    match source.place:
+        case Place.HEADER:
+            yield from _read_headers(source.name, parts.head)
+        case Place.FORM:
+            yield from _read_pairs(parts.payload.decode("latin-1"), source.name)
+        case Place.QUERY:
+            yield from _read_pairs(parts.target.partition("?")[2], source.name)
+        case Place.JSON if "*" in source.tokens:
+            yield from _read_each(parts.payload, source.tokens)
+        case _:
+            yield read(source, parts)
 
 
 def write(source: Source, parts: Parts, value: str) -> Parts:
@@ -138,8 +163,19 @@ def _read_path(name: str, parts: Parts) -> str | None:
 
 def _read_header(name: str, head: bytes) -> str | None:
     value = field(head, name)
-    if value is None:
-        return None
+    return None if value is None else _header_value(name, value)
+
+
+def _read_headers(name: str, head: bytes) -> Iterator[str | None]:
+    if head.lower().count(b"\r\n%b:" % name.lower().encode("latin-1")) < 2:
+        yield _read_header(name, head)
+        return
+    for each, value in fields(head):
+        if each == name.lower():
+            yield _header_value(name, value)
+
+
+def _header_value(name: str, value: str) -> str | None:
     if name.lower() == "location":
         start, end = _location_id(value)
         return _decoded(value[start:end]) or None
@@ -187,13 +223,24 @@ def _write_path(source: Source, parts: Parts, value: str) -> Parts:
 
 def _find_pair(text: str, name: str) -> tuple[int, int] | None:
     """Where the value of the first pair of this name stands, however the name is encoded."""
+    return next(_find_pairs(text, name), None)
+
+
+def _find_pairs(text: str, name: str) -> Iterator[tuple[int, int]]:
     at = 0
     for pair in text.split("&"):
         key, equals, _ = pair.partition("=")
         if equals and _decoded(key, plus=True) == name:
-            return at + len(key) + 1, at + len(pair)
+            yield at + len(key) + 1, at + len(pair)
         at += len(pair) + 1
-    return None
+
+
+def _read_pairs(text: str, name: str) -> Iterator[str | None]:
+    found = None
+    for found in _find_pairs(text, name):
+        yield _decoded(text[found[0] : found[1]], plus=True)
+    if found is None:
+        yield None
 
 
 def _read_pair(text: str, name: str) -> str | None:
@@ -211,8 +258,37 @@ def _read_json(payload: bytes, tokens: tuple[str, ...]) -> str | None:
     return None if located is None else _scalar(located[0][located[1] : located[2]])
 
 
+def _read_each(payload: bytes, tokens: tuple[str, ...]) -> Iterator[str | None]:
+    located = _locate(payload, ())
+    if located is None:
+        yield None
+        return
+    places = [_parsed(located)]
+    for name in tokens:
+        if name == "*":
+            places = [child for place in places for child in _children(place)]
+        else:
+            places = [resolve(place, (name,)) for place in places]
+    for place in places:
+        yield None if place is MISSING else _text(place)
+
+
+def _parsed(located: tuple[str, int, int]) -> object:
+    text, start, end = located
+    return json.loads(text[start:end])
+
+
+def _children(place: object) -> Iterable[object]:
+    if isinstance(place, dict):
+        return place.values()
+    return place if isinstance(place, list) else (MISSING,)
+
+
 def _scalar(text: str) -> str | None:
-    value = json.loads(text)
+    return _text(json.loads(text))
+
+
+def _text(value: object) -> str | None:
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")  # half a surrogate pair
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):

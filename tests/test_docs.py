@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from proxy.__main__ import main
+from proxy.control.comparing import Compare, Rule
 from proxy.control.config import parse
-from proxy.control.evidence import Compare, Ledger, Redact
+from proxy.control.evidence import Ledger, Redact
 from proxy.control.keys import NESTED, Key, Shape, keys, plain, toml
 from proxy.control.metrics import DECLARED, LATENCY
 from proxy.control.owed import Breaker, Delivery, Journal
@@ -105,6 +106,11 @@ def test_the_reference_says_of_every_key_what_it_is_for_and_what_is_allowed(
 @pytest.mark.parametrize("key", keys(Harvest), ids=lambda key: key.name)
 def test_the_reference_explains_the_entries_of_harvest(key: Key) -> None:
     assert f"{key.name}: {key.doc} [{key.allowed}]" in comments()["routes", "harvest"]
+
+
+@pytest.mark.parametrize("key", keys(Rule), ids=lambda key: key.name)
+def test_the_reference_explains_the_entries_of_rules(key: Key) -> None:
+    assert f"{key.name}: {key.doc} [{key.allowed}]" in comments()["compare", "rules"]
 
 
 def test_nothing_unknown_is_in_the_reference() -> None:

@@ -1,9 +1,6 @@
 """`twinwrite status`: what the running sidecar says of itself, or what its journal says when it does not run."""
 
-import json
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from proxy.cli.options import config_option, configured, fail, json_option, print_json
+from proxy.cli.sidecar import status_of
 from proxy.store import reader
 from proxy.store.batch import StoreError
-
-TIMEOUT_S = 5.0
 
 
 @click.command()
@@ -35,24 +31,16 @@ def status(config_path: str, as_json: bool, healthy: bool) -> None:
     """
     config = configured(config_path)
     if healthy:
-        sys.exit(_ask(config.admin.host, config.admin.port) is None)
-    found = _ask(config.admin.host, config.admin.port)
-    if found is None:
+        sys.exit(status_of(config) is None)
+    told = status_of(config)
+    if told is None:
         found = _from_journal(Path(config.journal.directory), config.policy.stage)
+    else:
+        found = {"running": True, **told}
     if as_json:
         print_json(found)
     else:
         _show(found)
-
-
-def _ask(host: str, port: int) -> dict[str, Any] | None:
-    url = f"http://{host}:{port}/status"
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as reply:
-            document: dict[str, Any] = json.load(reply)
-            return {"running": True, **document}
-    except (urllib.error.URLError, OSError, ValueError):
-        return None
 
 
 def _from_journal(directory: Path, stage: str) -> dict[str, Any]:
@@ -73,6 +61,9 @@ def _show(found: dict[str, Any]) -> None:
             console.print(_table(name, rows))
     for category, breaker in found.get("breakers", {}).items():
         console.print(f"breaker {category}: [bold]{breaker['state']}[/] {breaker['reason']}")
+    for state in ("dead", "unknown"):
+        if found["intents"].get(state):
+            console.print(f"{found['intents'][state]} {state}: see `twinwrite {state} list`")
     if "accepted" in found:
         console.print(f"accepted writes: {found['accepted']}")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from proxy.control import ends
+from proxy.control import comparing, ends, ways
+from proxy.control.comparing import tolerances
 from proxy.control.keys import Key, Origin, text, toml, under
 from proxy.control.outbound import contradictions
 from proxy.control.reading import (
@@ -28,10 +29,10 @@ from proxy.control.settings import Route as RouteSettings
 from proxy.control.settings import Settings
 from rules import breaker, fate
 from rules.compare import Comparison
+from rules.compare import Match as RepliesMatch
 from rules.identity import Harvest, Translation
-from rules.pointer import compile_pattern
 from rules.redact import DEFAULT_HEADERS
-from rules.route import Category, Match, Mirrored, Ordering, Policy, Route, compile_path
+from rules.route import Category, Match, Mirrored, Ordering, Policy, Route, Scope, compile_path
 from rules.source import Place, parse_source
 from rules.stage import DUTIES, Mirror, Stage
 
@@ -99,6 +100,7 @@ def parse(
     ends.check(settings, reading, files=files)
     _check_outbound(settings, reading)
     _check_routes(settings, reading)
+    _check_rules(settings, reading)
     problems = (*reading.problems, *overlaid.problems)
     if problems:
         raise ConfigError(problems)
@@ -153,6 +155,7 @@ def _route(route: RouteSettings, settings: Settings) -> Route:
         mirrored=route.mirror,
         entity=route.entity,
         entity_keys=tuple(parse_source(each) for each in route.entity_key),
+        scope=route.entity_scope,
         ordering=route.ordering,
         applied_redirects=route.applied_redirects,
         comparison=_comparison(route, settings),
@@ -165,12 +168,13 @@ def _comparison(route: RouteSettings, settings: Settings) -> Comparison | None:
     everywhere = settings.compare
     if not (everywhere.enabled and route.compare):
         return None
-    ignore = dict.fromkeys((*everywhere.ignore, *route.ignore))
+    category = settings.categories[route.category]
     return Comparison(
-        checksum=settings.categories[route.category].checksum,
-        headers=tuple(name.lower() for name in everywhere.headers),
-        ignore=tuple(compile_pattern(each) for each in ignore),
-        unordered=tuple(compile_pattern(each) for each in route.unordered),
+        checksum=category.checksum,
+        match=route.match or category.match,
+        status=route.compare_status or everywhere.status,
+        headers=tuple(name.lower() for name in (*everywhere.headers, *route.compare_headers)),
+        rules=tolerances(everywhere, route.ignore, route.unordered, route.rules),
         body_bytes_max=everywhere.body_bytes_max,
         differences_max=everywhere.differences_max,
     )
@@ -258,10 +262,35 @@ def _check_routes(settings: Settings, reading: Reading) -> None:
             known = settings.categories
             allowed = f"must be one of {', '.join(known)}" + suggestion(route.category, known)
             reading.clash((f"{at}.category",), route.category, allowed)
-        if route.ordering is Ordering.NONE and route.entity_key:
-            paths = (f"{at}.ordering", f"{at}.entity_key")
-            reading.clash(paths, route.ordering, "contradicts entity_key, which asks for an order")
+        _check_order(route, at, reading)
         _check_captures(route, at, reading)
+        for names, value, allowed in ways.contradictions(route, settings.routes):
+            reading.clash(tuple(f"{at}.{name}" for name in names), value, allowed)
+
+
+def _check_order(route: RouteSettings, at: str, reading: Reading) -> None:
+    key, scope = f"{at}.entity_key", f"{at}.entity_scope"
+    for path, asked in ((key, route.entity_key), (scope, route.entity_scope is not Scope.KEY)):
+        if route.ordering is Ordering.NONE and asked:
+            allowed = f"contradicts {path.rpartition('.')[2]}, which asks for an order"
+            reading.clash((f"{at}.ordering", path), route.ordering, allowed)
+    if route.entity_scope is Scope.ALL and route.entity_key:
+        allowed = "contradicts entity_key, which asks for less"
+        reading.clash((scope, key), route.entity_scope, allowed)
+    if route.entity_scope is Scope.BELOW and not route.entity_key:
+        reading.clash((scope, key), route.entity_scope, "asks for entity_key: below what")
+
+
+def _check_rules(settings: Settings, reading: Reading) -> None:
+    everywhere = settings.compare.rules
+    named = {f"routes[{at}]": route.rules for at, route in enumerate(settings.routes)}
+    for table, rules in {"compare": everywhere, **named}.items():
+        for index, rule in enumerate(rules):
+            for name, value, allowed in comparing.contradictions(rule):
+                reading.clash((f"{table}.rules[{index}].{name}",), value, allowed)
+        for index in comparing.doubled(() if table == "compare" else everywhere, rules):
+            at = f"{table}.rules[{index}].name"
+            reading.clash((at,), rules[index].name, "must be unique")
 
 
 def _check_captures(route: RouteSettings, at: str, reading: Reading) -> None:
@@ -298,6 +327,15 @@ def _warnings(settings: Settings) -> Iterator[str]:
     for index, route in enumerate(settings.routes):
         found = _route_warnings(route, settings.routes[:index])
         yield from (f"routes[{index}] ({route.name}): {each}" for each in found)
+    yield from _alone(settings.routes)
+
+
+def _alone(routes: tuple[RouteSettings, ...]) -> Iterator[str]:
+    entities = [*(route.entity or route.name for route in routes), FALLBACK]
+    for index, route in enumerate(routes):
+        if route.entity_scope is Scope.ALL and entities.count(entities[index]) == 1:
+            whole = f'entity_scope = "all": no other route has the entity {toml(entities[index])}'
+            yield f"routes[{index}] ({route.name}): {whole}"
 
 
 def _route_warnings(route: RouteSettings, earlier: tuple[RouteSettings, ...]) -> Iterator[str]:
@@ -305,8 +343,10 @@ def _route_warnings(route: RouteSettings, earlier: tuple[RouteSettings, ...]) ->
         yield 'mirror = "never": entity_key, harvest and translate have no effect'
     elif route.ordering is Ordering.NONE:
         yield 'ordering = "none": the two sides may get two writes in different orders'
-    if not route.compare and (route.ignore or route.unordered):
-        yield "compare = false: ignore and unordered have no effect"
+    if not route.compare and (route.ignore or route.unordered or route.rules):
+        yield "compare = false: ignore, unordered and rules have no effect"
+    elif route.match is RepliesMatch.EXACT and (route.ignore or route.unordered or route.rules):
+        yield 'match = "exact": ignore, unordered and rules have no effect'
     for name in route.headers:
         if name.lower() in DEFAULT_HEADERS:
             yield f"headers.{name}: `twinwrite check` shows this pattern; put no secret into it"

@@ -7,6 +7,7 @@ is allowed but may surprise is a warning.
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from proxy.control import encryption
 from proxy.control.address import Address
 from proxy.control.keys import toml
 from proxy.control.reading import Reading
@@ -18,8 +19,10 @@ _ELSEWHERE = ip_address("192.0.2.1")  # RFC 5737: nobody's
 
 
 def check(settings: Settings, reading: Reading, *, files: bool) -> None:
-    """Note what is wrong with the addresses, and if asked for with the files of TLS."""
+    """Note what is wrong with the addresses, and if asked for with the files of TLS and of keys."""
     _check_addresses(settings, reading)
+    for name, allowed in encryption.contradictions(settings.journal):
+        reading.clash((f"journal.{name}", "journal.encryption_key_file"), None, allowed)
     if files:
         _check_files(settings, reading)
 
@@ -30,10 +33,13 @@ def _check_files(settings: Settings, reading: Reading) -> None:
     for path, table in tables.items():
         for flaw in flaws(table):
             reading.clash((f"{path}.{flaw.key}",), flaw.value, flaw.allowed)
+    for name, allowed in encryption.flaws(settings.journal):
+        reading.clash((f"journal.{name}",), settings.journal.encryption_key_file, allowed)
 
 
 def warnings(settings: Settings) -> Iterator[str]:
     """What is allowed and may surprise."""
+    yield from encryption.warnings(settings.journal)
     if not _ip(settings.admin.host).is_loopback:
         yield f"admin.host = {toml(settings.admin.host)}: whoever reaches this port gets in"
     for side, backend in settings.backends.items():

@@ -19,6 +19,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from proxy.control.tally import LATENCY_BOUNDS_S, Histogram, Tally
+from rules.agreement import agreement
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The content type of an exposition."""
@@ -75,6 +76,14 @@ DECLARED: tuple[Declared, ...] = (
     Declared("outcomes_total", "Calls to a side, by what came of them.", ("role", "outcome"),
              lambda t, _: [((role, word), count) for (role, word), count in t.outcomes.items()]),
     Declared("verdicts_total", "Comparisons, by verdict.", ("verdict",), lambda t, _: _many(t.verdicts)),
+    Declared("agreement_ratio", "Comparable replies that agree, by category.", ("category",),
+             lambda t, _: [((category,), share) for category, verdicts in t.agreements.items()
+                           if (share := agreement(verdicts)) is not None]),
+    Declared("rule_uses_total", "Differences that a rule took away.", ("route", "rule"),
+             lambda t, _: [(labels, count) for labels, count in t.rules.items()]),
+    Declared("compared_total", "Comparisons of replies that are not equal as they came.", (),
+             lambda t, _: _one(t.compared)),
+    Declared("compare_seconds_total", "CPU time spent in them.", (), lambda t, _: _one(t.compare_seconds)),
     Declared("breaker_state", "1 for the state that a category's breaker is in.", ("category", "state"),
              lambda _, r: [((category, state), 1) for category, (state, _reason) in r.breakers.items()]),
     Declared("identity_conflicts_total", "Pairs that contradicted a known identity.", (),

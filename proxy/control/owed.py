@@ -46,6 +46,17 @@ class Journal:
     done_hold_seconds: float = key(
         60.0, "How long a finished write is kept.", "seconds", checks.AGE
     )
+    encryption_key_env: str = key(
+        "", "The variable that holds the key of the replay payloads.", check=checks.variable
+    )
+    encryption_key_file: str = key("", "The file of that key.", check=checks.path)
+
+
+class OnDead(StrEnum):
+    """What the later writes of a lane do when one becomes a dead letter."""
+
+    BLOCK = "block"  # they wait until a person has retried or waived it
+    SKIP = "skip"  # they go on without it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +70,18 @@ class Delivery:
     )
     backoff_first_ms: int = key(200, "The longest wait before the second try.", "ms", checks.TIME)
     backoff_max_ms: int = key(30000, "The longest wait before any try.", "ms", checks.TIME)
+    on_dead: OnDead = key(OnDead.BLOCK, "What later writes do behind a dead letter of their lanes.")
+    catch_up_per_second_max: float = key(
+        0.0, "Owed writes of the backlog sent in a second; 0 is any.", "", (0, 1000000)
+    )
     memory_bytes_max: int = key(
         33554432, "Owed writes in memory; more stay on disk.", "bytes", checks.SIZE
+    )
+    probe_quiet_seconds: float = key(
+        30.0,
+        "How long after its last try a write may be probed as not applied.",
+        "seconds",
+        checks.AGE,
     )
     parked_seconds_max: float = key(
         3600.0,

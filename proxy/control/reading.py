@@ -26,7 +26,8 @@ _T = TypeVar("_T")
 _WHERE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 _USERINFO = re.compile(r"(?<=//).*(?=@)", re.DOTALL)
 _BESIDE = ("auth_env", "auth_file", "auth_header", "set_headers")  # where one is put by mistake
-_SECRET = frozenset(word.lower() for word in (*DEFAULT_FIELDS, *DEFAULT_HEADERS, *_BESIDE))
+_KEYS = ("encryption_key_env", "encryption_key_file")  # as well
+_SECRET = frozenset(word.lower() for word in (*DEFAULT_FIELDS, *DEFAULT_HEADERS, *_BESIDE, *_KEYS))
 _TRUTH = {"1": True, "true": True, "yes": True, "on": True,
           "0": False, "false": False, "no": False, "off": False}  # fmt: skip
 

@@ -10,24 +10,31 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from proxy.control import checks
-from proxy.control.evidence import Compare, Ledger, Redact
+from proxy.control.comparing import Compare, Rule
+from proxy.control.evidence import Ledger, Redact
 from proxy.control.keys import key
 from proxy.control.owed import Breaker, Delivery, Journal
 from proxy.control.ports import Admin, Listen
 from proxy.control.sides import Backend
-from rules.compare import Checksum
+from rules.compare import Checksum, Match, StatusMatch
 from rules.message import Side
-from rules.pointer import compile_pattern
-from rules.route import Kill, Mirrored, Ordering, compile_path
+from rules.pointer import compile_pattern, parse
+from rules.route import Kill, Mirrored, Ordering, Scope, compile_path
 from rules.source import Place, Source, parse_source
 from rules.stage import Stage
 
+_TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*")
 _FRAMING = frozenset(("host", "content-length", "transfer-encoding", "connection"))
 
 
 def _path(text: str) -> None:
     checks.wire_path(text)
     compile_path(text)
+
+
+def _probe(text: str) -> None:
+    if _TARGET.fullmatch(text) is None:
+        raise ValueError("must be a path as it is on the wire, with captures, and a query if need be")
 
 
 def _header_pattern(name: str, pattern: str) -> None:
@@ -45,8 +52,21 @@ def _source(text: str) -> Source:
     return source
 
 
-def _translated(text: str, kind: str) -> None:
+def _one_place(text: str) -> Source:
     source = _source(text)
+    if "*" in source.tokens:
+        raise ValueError("must be one place: * is for entity_key")
+    return source
+
+
+def _named_by(text: str) -> None:
+    for step in _source(text).tokens:
+        if "*" in step and step != "*":
+            raise ValueError("must have * as a whole step, as in json:/items/*/id")
+
+
+def _translated(text: str, kind: str) -> None:
+    source = _one_place(text)
     if source.place is Place.HEADER and source.name.lower() in _FRAMING:
         raise ValueError("must be a header that is not about framing or the host")
     checks.word(kind)
@@ -55,7 +75,7 @@ def _translated(text: str, kind: str) -> None:
 def _replied(text: str) -> None:
     if text.partition(":")[0] not in (Place.JSON, Place.HEADER):
         raise ValueError("must be json:/pointer or header:Name")
-    _source(text)
+    _one_place(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +86,7 @@ class Category:
     mirror: bool = key(True, "Whether its writes are mirrored.")
     percent: float = key(100.0, "The share of entities that are mirrored.", "%", (0, 100))
     checksum: Checksum = key(Checksum.XXH3, "The digest that replies are compared by first.")
+    match: Match = key(Match.SEMANTIC, "What two replies must have in common.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,16 +122,36 @@ class Route:
         check=checks.optional(checks.title),
     )
     entity_key: tuple[str, ...] = key(
-        (), "Where a request names its entities: its lanes.", check=_source
+        (), "Where a request names its entities: its lanes.", check=_named_by
     )
+    entity_scope: Scope = key(Scope.KEY, "How much of its entity a request concerns.")
     ordering: Ordering = key(
         Ordering.SERIALIZE, "How writes to one entity are ordered at the primary."
     )
     applied_redirects: bool = key(False, "Whether 301 and 302 say that the write was applied.")
+    reask: bool = key(False, "Whether a write of unknown outcome may go to the primary again.")
+    probe: str = key(
+        "",
+        'A read that tells whether an unknown write was applied; "" is none.',
+        check=checks.optional(_probe),
+    )
+    probe_equals: tuple[str, ...] = key(
+        (), "JSON pointers at which that read and the write must agree.", check=parse
+    )
     compare: bool = key(True, "Whether its replies are compared.")
     ignore: tuple[str, ...] = key((), "JSON paths that may differ.", check=compile_pattern)
     unordered: tuple[str, ...] = key(
         (), "JSON paths of arrays in any order.", check=compile_pattern
+    )
+    rules: tuple[Rule, ...] = key((), "What else may differ.")
+    match: Match | None = key(
+        None, 'What its replies must have in common; "" is as its category has it.'
+    )
+    compare_status: StatusMatch | None = key(
+        None, 'What its statuses must have in common; "" is compare.status.'
+    )
+    compare_headers: tuple[str, ...] = key(
+        (), "Response headers that must agree, too.", check=checks.header
     )
     harvest: tuple[Harvest, ...] = key((), "Identities that its replies reveal.")
     translate: Mapping[str, str] = key(

@@ -6,7 +6,7 @@ Law: accepted = sum of intents by state + sum of skips by reason, at every momen
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
-from rules.compare import VerdictKind
+from rules.compare import Verdict, VerdictKind
 from rules.fate import State
 from rules.message import Failure, Outcome, Role
 from rules.route import Skip
@@ -62,6 +62,19 @@ class Tally:
     identity_conflicts: int = 0
     journal_errors: int = 0
     ledger_dropped: int = 0
+    compared: int = 0
+    compare_seconds: float = 0.0
+    agreements: dict[str, dict[VerdictKind, int]] = field(default_factory=dict)
+    rules: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def judged(self, route: str, category: str, verdict: Verdict) -> None:
+        """A verdict on two replies: by category, and what the rules of the route took away."""
+        counts = self.agreements.get(category)
+        if counts is None:
+            counts = self.agreements[category] = dict.fromkeys(VerdictKind, 0)
+        counts[verdict.kind] += 1
+        for name in verdict.ignored:
+            self.rules[route, name] = self.rules.get((route, name), 0) + 1
 
     def skip(self, reason: Skip) -> None:
         """An accepted write that has no intent."""

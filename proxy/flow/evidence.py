@@ -8,7 +8,7 @@ from proxy.flow.secondary import Job, Tried
 from proxy.store.ledger import Ledger, Sample
 from rules.compare import VerdictKind
 from rules.evidence import evidence
-from rules.redact import Redaction, redact_differences, redact_target
+from rules.redact import Redaction, redact_paths
 
 PENDING_MAX = 10_000
 """Operations that may wait for the ledger's disk; beyond it evidence is dropped, and counted."""
@@ -35,13 +35,18 @@ class Evidence:
         if ledger is None:
             self._tally.ledger_dropped += 1
             return
-        ledger.count(job.route.name, verdict.kind)
+        route = job.route.name
+        ledger.count(route, category, verdict)
+        if verdict.ignored:
+            ledger.used(route, verdict.ignored)
         if verdict.kind in _AGREE:
             return
+        shown = redact_paths(verdict.differences, self._redaction)
+        wanted = ledger.group(route, category, shown)
         if len(ledger.writer) > PENDING_MAX:
             self._tally.ledger_dropped += 1
-        else:
-            ledger.keep(self._sample(intent, job, tried, category))
+        elif wanted or ledger.takes(verdict.kind):
+            ledger.keep(self._sample(intent, job, tried, category), wanted)
 
     def event(self, event: str, **details: str) -> None:
         """Something that an operator will want to find later."""
@@ -53,13 +58,14 @@ class Evidence:
         assert tried.verdict is not None
         primary = (job.primary, job.reply)
         secondary = (job.primary.other, tried.outcome)
+        kept = evidence(request, primary, secondary, tried.verdict.differences, redaction)
         return Sample(
             intent=intent,
             route=job.route.name,
             category=category,
             method=request.method,
-            target=redact_target(request.target, redaction),
+            target=kept.target,
             verdict=tried.verdict,
-            differences=redact_differences(tried.verdict.differences, redaction),
-            evidence=evidence(request, primary, secondary, redaction),
+            differences=kept.differences,
+            evidence=kept.document,
         )

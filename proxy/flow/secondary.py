@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from time import thread_time
 from typing import TypeVar
 
 from msgspec import Struct
@@ -45,6 +46,8 @@ _KEY_LINE = f"\r\n{IDEMPOTENCY_KEY.lower()}:".encode()
 APART_BYTES_MIN = 16_384
 """Bodies beyond this are parsed and compared in a thread: field by field, 16 KiB take some 5 ms."""
 
+_NO_REPLY = Verdict(kind=VerdictKind.NOT_COMPARABLE, reason="no_primary_reply")
+_DEFECT = Verdict(kind=VerdictKind.ERROR, reason="defect")
 _SECONDARY = Role.SECONDARY
 _NOTHING: Mapping[Key, str] = {}
 
@@ -165,21 +168,37 @@ class Secondary:
         verdict = None if comparison is None else agree(job.reply, outcome, comparison)
         if verdict is None:
             verdict = await self._judge(job, outcome, pairs, prepared.found)
+        if verdict is not None:
+            self._tally.judged(job.route.name, job.route.category, verdict)
         return Tried(request=request, outcome=outcome, pairs=pairs, verdict=verdict)
 
     async def _judge(
         self, job: Job, outcome: Reply, pairs: tuple[Pair, ...], found: Mapping[Key, str]
     ) -> Verdict | None:
-        """Small bodies at once; larger ones in the one thread for it, or skipped when it is far behind."""
-        if job.route.comparison is None or not _takes_long(job.reply, outcome):
-            return judge(job, outcome, pairs, found)
-        if self._comparing >= self._pending_max:
+        """Small bodies at once; larger ones in the one thread for it, or skipped when it is far behind.
+
+        A comparison that fails is a defect of ours: it costs its verdict, never the write.
+        """
+        if job.route.comparison is None:
+            return None
+        apart = _takes_long(job.reply, outcome)
+        if apart and self._comparing >= self._pending_max:
             return Verdict(kind=VerdictKind.SKIPPED, reason="pending_max")
-        self._comparing += 1
+        self._comparing += apart
         try:
-            return await self._apart(judge, job, outcome, pairs, found)
+            if apart:
+                verdict, seconds = await self._apart(_timed, job, outcome, pairs, found)
+            else:
+                verdict, seconds = _timed(job, outcome, pairs, found)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told and counted
+            context = {"message": "a comparison failed", "exception": error}
+            self._loop.call_exception_handler(context)
+            return _DEFECT
         finally:
-            self._comparing -= 1
+            self._comparing -= apart
+        self._tally.compared += 1
+        self._tally.compare_seconds += seconds
+        return verdict
 
     def close(self) -> None:
         """Give up what is still to be compared."""
@@ -203,13 +222,27 @@ def _parts(request: Request, route: Route) -> Parts:
     return parts_of(request, captures(route, request.target) or {})
 
 
+def _timed(
+    job: Job, outcome: Reply, pairs: tuple[Pair, ...], found: Mapping[Key, str]
+) -> tuple[Verdict | None, float]:
+    """What `judge` says, and the CPU seconds that it took."""
+    started = thread_time()
+    verdict = judge(job, outcome, pairs, found)
+    return verdict, thread_time() - started
+
+
 def judge(
     job: Job, outcome: Reply, pairs: tuple[Pair, ...], found: Mapping[Key, str]
 ) -> Verdict | None:
-    """The verdict on the two replies; identities that are pairs count as equal."""
+    """The verdict on the two replies; identities that are pairs count as equal.
+
+    Where the primary's reply was never heard (`rules.probe.NO_REPLY`) there is nothing to compare with.
+    """
     comparison = job.route.comparison
     if comparison is None:
         return None
+    if not job.reply.status:
+        return _NO_REPLY
     same = {(pair.primary, pair.secondary) for pair in pairs}
     same.update((key[1], value) for key, value in found.items())
     names = comparison.names

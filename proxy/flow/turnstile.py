@@ -1,4 +1,4 @@
-"""The fair lock around the primary: one write of a lane at a time, in the order of arrival."""
+"""The fair lock around the primary: one write of a lane at a time, or those that share it, in the order of arrival."""
 
 from proxy.fiber import Slot
 from proxy.flow.lanes import Lanes

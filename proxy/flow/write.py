@@ -19,8 +19,10 @@ from proxy.flow.delivery import Delivery
 from proxy.flow.exit import Exit
 from proxy.flow.guard import Guard
 from proxy.flow.relay import Streamed
+from proxy.flow.repeats import Claim
 from proxy.flow.shadow import Shadow
 from proxy.flow.turnstile import Turnstile
+from proxy.flow.unknown import Unknown
 from proxy.store.batch import StoreError
 from proxy.store.intent import Intent
 from proxy.store.journal import Journal
@@ -30,15 +32,18 @@ from proxy.wire.pool import Exchange, Pool
 from rules.fate import Event, State, after_primary
 from rules.framing import Refusal, RequestHead
 from rules.identity import parts_of
+from rules.lane import is_sampled, lanes, path_lanes
 from rules.message import Cause, Failure, Framing, Outcome, Reply, Request, Role, Side
 from rules.problem import status_of
-from rules.route import Ordering, Plan, Policy, Skip, is_sampled, lanes, path_lanes
+from rules.repeat import KEY_LINE
+from rules.route import Ordering, Plan, Policy, Skip
 from rules.stage import Mirror
 from rules.trace import trace_id
 
 _CHUNKED, _SERIALIZE = Framing.CHUNKED, Ordering.SERIALIZE
 _SHADOW, _SHADOWED = Mirror.SHADOW, Skip.SHADOW
 _APPLIED, _PENDING, _PRIMARY = Event.PRIMARY_APPLIED, State.S_PENDING, Role.PRIMARY
+_UNKNOWN = Event.PRIMARY_UNKNOWN
 
 
 SHADOWED_BYTES_MAX = 4 * 1024 * 1024
@@ -65,6 +70,7 @@ class Rooms:
     guard: Guard
     shadow: Shadow
     turnstile: Turnstile
+    unknown: Unknown
     pools: dict[Side, Pool]
     exits: Mapping[Side, Exit]
     tally: Tally
@@ -84,6 +90,7 @@ class Write:
     """The Sink of one mirrored write."""
 
     __slots__ = (
+        "_claim",
         "_client",
         "_gone",
         "_has_place",
@@ -100,6 +107,7 @@ class Write:
     def __init__(
         self, client: Downstream, head: RequestHead, plan: Plan, policy: Policy, rooms: Rooms
     ) -> None:
+        self._claim: Claim | None = None
         self._client = client
         self._gone = False
         self._has_place = False
@@ -124,6 +132,8 @@ class Write:
             if self._spool is None:
                 self._spool = self._new_spool()
             self._spool.add(data)
+            if ended:
+                self._spool.close()
         except TooLarge as error:
             self._abort(Refusal(413, str(error)))
         except OSError as error:
@@ -140,7 +150,9 @@ class Write:
         if self._plan.mirror is _SHADOW and self._rooms.memory.take():
             self._has_place = True
             memory_max = max(memory_max, SHADOWED_BYTES_MAX)
-        return Spool(self._rooms.journal.spool_path(), memory_max, listen.body_bytes_max)
+        journal = self._rooms.journal
+        sealed = journal.cipher is not None
+        return Spool(journal.spool_path(), memory_max, listen.body_bytes_max, sealed=sealed)
 
     def _leave_place(self) -> None:
         if self._has_place:
@@ -182,17 +194,18 @@ class Write:
     # the write
 
     def _go_spooled(self, spool: Spool) -> None:
-        spool.close()
         if spool.in_file:
-            self._go(b"", str(spool.path), spool.size)
+            self._go(b"", spool)
         else:
             self._go(spool.memory())
 
-    def _go(self, body: bytes, spool: str | None = None, size: int = 0) -> None:
+    def _go(self, body: bytes, spool: Spool | None = None) -> None:
         self._whole = True
-        request, plan = self._request(body, spool, size), self._plan
+        request, plan = self._request(body, spool), self._plan
         names = path_lanes(plan)
-        if names is None:
+        if KEY_LINE in request.head.lower():
+            work = self._keyed(request)
+        elif names is None:
             work = self._sorted(request)
         elif plan.mirror is _SHADOW:
             work = self._unjournaled(request, _SHADOWED)
@@ -200,11 +213,17 @@ class Write:
             work = self._journaled(request, self._intent(request, names))
         self._rooms.fibers.start(self._run(work))
 
-    def _request(self, body: bytes, spool: str | None = None, size: int = 0) -> Request:
+    def _request(self, body: bytes, spool: Spool | None = None) -> Request:
         head = self._head
+        if spool is None:
+            return Request(
+                method=head.method, target=head.target, head=self._sent_head, body=body,
+                chunked=head.framing is _CHUNKED, body_bytes=len(body),
+            )  # fmt: skip
         return Request(
-            method=head.method, target=head.target, head=self._sent_head, body=body,
-            chunked=head.framing is _CHUNKED, spool=spool, body_bytes=size or len(body),
+            method=head.method, target=head.target, head=self._sent_head,
+            chunked=head.framing is _CHUNKED, spool=str(spool.path), body_bytes=spool.size,
+            spool_key=spool.key,
         )  # fmt: skip
 
     async def _run(self, work: Work) -> None:
@@ -225,6 +244,19 @@ class Write:
             raise
         finally:
             self._rooms.tally.in_flight -= 1
+
+    async def _keyed(self, request: Request) -> Rest:
+        """A write with an Idempotency-Key: refused while the key is in use, or where it was another request's."""
+        repeats = self._rooms.unknown.repeats
+        claim = await repeats.take(request)
+        if isinstance(claim, Refusal):
+            self._give_up(request, claim)
+            return None
+        self._claim = claim
+        try:
+            return await self._sorted(request)
+        finally:
+            repeats.release(claim)
 
     async def _sorted(self, request: Request) -> Rest:
         """Find out whether the entity is mirrored, and its lanes, where the whole request tells it."""
@@ -260,6 +292,8 @@ class Write:
         try:
             if not rooms.turnstile.enter(turn, turns):
                 await turn
+            if rooms.unknown.lanes:
+                rooms.unknown.begun(intent.lanes)
             error = await rooms.journal.begin(intent)
             if error is not None:
                 await self._without_journal(request, intent, error)
@@ -273,6 +307,8 @@ class Write:
                 intent.reason = (
                     "kill_switch" if self._policy.kill_switch else rooms.guard.hold(intent.category)
                 )
+            if event is _UNKNOWN or self._claim is not None:
+                rooms.unknown.told(intent, event, self._claim)
         finally:
             rooms.turnstile.leave(turn, turns)
         try:

@@ -1,6 +1,7 @@
 """One intent as the running sidecar holds it, and its replay payload as bytes.
 
-Law: the payload is exact. Its first member is a version, so that older journals stay readable.
+Law: the payload is exact. Its first member is a version, so that older journals stay readable; an
+encrypted one tells that it is (`proxy.cipher`). What is encrypted belongs to its intent, by id.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import msgpack
 from msgspec import Struct
 
+from proxy.cipher import SEALED, BadSeal, Cipher, SealedFile
 from rules.fate import State
 from rules.message import Framing, Reply, Request, Side
 from rules.payload import digest
@@ -84,50 +86,81 @@ class Result(Struct, frozen=True, gc=False):
     status: int = 0
 
 
-def pack_request(request: Request) -> bytes:
-    """A request as bytes; the body of a spooled one stays in its file."""
+def pack_request(request: Request, cipher: Cipher | None = None, intent_id: int = 0) -> bytes:
+    """A request as bytes. The body of a spooled one stays in its file: the file's key, if it has one, is there instead.
+
+    With a cipher they are encrypted, to other bytes at each call: `seal` them anew.
+    """
     packed: bytes = _pack(
-        (PAYLOAD_VERSION, request.method, request.target, request.head, request.body,
+        (PAYLOAD_VERSION, request.method, request.target, request.head, request.spool_key or request.body,
          request.chunked, request.body_bytes)
     )  # fmt: skip
-    return packed
+    if cipher is None:
+        return packed
+    assert request.spool is None or request.spool_key, "its spool file is not encrypted"
+    return cipher.encrypt(packed, b"request %d" % intent_id)
 
 
 def seal(packed: bytes, spool: Path | None) -> bytes:
-    """The digest of a packed request and of its spooled body; raises OSError when that cannot be read."""
-    return digest(packed, () if spool is None else _pieces(spool))
+    """The digest of a packed request and of its spooled body; raises OSError when that cannot be read.
+
+    The file of an encrypted request is left out: its frames tell by themselves whether they are whole.
+    """
+    if spool is None or packed.startswith(SEALED):
+        return digest(packed)
+    return digest(packed, _pieces(spool))
 
 
-def unpack_request(packed: bytes, expected: bytes, spool: Path | None) -> Request:
-    """The request that was packed; raises Damaged unless its digest is the expected one."""
+def unpack_request(
+    packed: bytes,
+    expected: bytes,
+    spool: Path | None,
+    cipher: Cipher | None = None,
+    intent_id: int = 0,
+) -> Request:
+    """The request that was packed; raises Damaged unless it, and its spool file, are what was sealed."""
     try:
         found = seal(packed, spool)
     except OSError as error:
         raise Damaged(f"the spool file cannot be read: {error.strerror}") from error
     if found != expected:
         raise Damaged("the payload's digest differs from the journaled one")
+    if packed.startswith(SEALED):
+        packed = _decrypted(packed, cipher, b"request %d" % intent_id)
     method, target, head, body, chunked, body_bytes = _unpack(packed, 6)
+    if spool is None:
+        return Request(
+            method=method, target=target, head=head, body=body, chunked=chunked, body_bytes=body_bytes
+        )  # fmt: skip
+    if body:
+        _verify(spool, body, body_bytes)
     return Request(
-        method=method, target=target, head=head, body=body, chunked=chunked,
-        spool=None if spool is None else str(spool), body_bytes=body_bytes,
+        method=method, target=target, head=head, chunked=chunked, spool=str(spool),
+        body_bytes=body_bytes, spool_key=body,
     )  # fmt: skip
 
 
-def pack_reply(reply: Reply, bytes_max: int) -> bytes:
+def pack_reply(
+    reply: Reply, bytes_max: int, cipher: Cipher | None = None, intent_id: int = 0
+) -> bytes:
     """The primary's reply as bytes, its digest first; a body beyond the limit is left out and marked truncated."""
     truncated = reply.truncated or len(reply.body) > bytes_max
     body = b"" if truncated else reply.body
     packed: bytes = _pack(
         (PAYLOAD_VERSION, reply.status, reply.head, body, reply.framing, truncated, reply.latency_s)
     )
+    if cipher is not None:
+        packed = cipher.encrypt(packed, b"reply %d" % intent_id)
     return digest(packed) + packed
 
 
-def unpack_reply(stored: bytes) -> Reply:
+def unpack_reply(stored: bytes, cipher: Cipher | None = None, intent_id: int = 0) -> Reply:
     """The reply that was packed; raises Damaged: a wrong reply would teach wrong identities."""
     packed = stored[DIGEST_BYTES:]
     if digest(packed) != stored[:DIGEST_BYTES]:
         raise Damaged("the reply's digest differs from the journaled one")
+    if packed.startswith(SEALED):
+        packed = _decrypted(packed, cipher, b"reply %d" % intent_id)
     status, head, body, framing, truncated, latency_s = _unpack(packed, 6)
     return Reply(
         status=status,
@@ -137,6 +170,25 @@ def unpack_reply(stored: bytes) -> Reply:
         truncated=truncated,
         latency_s=latency_s,
     )
+
+
+def _decrypted(packed: bytes, cipher: Cipher | None, place: bytes) -> bytes:
+    if cipher is None:
+        raise Damaged("the payload is encrypted, and no key is given")
+    try:
+        return cipher.decrypt(packed, place)
+    except BadSeal as error:
+        raise Damaged(f"the payload cannot be decrypted: {error.strerror}") from error
+
+
+def _verify(spool: Path, key: bytes, size: int) -> None:
+    try:
+        with SealedFile(spool, key, size) as file:
+            while file.read(PIECE_BYTES):
+                pass
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise Damaged(f"the spool file cannot be read: {why}") from error
 
 
 def _unpack(packed: bytes, count: int) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from typing import TextIO
 
 from msgspec.json import encode
 
+from proxy.cipher import Cipher
 from proxy.control.owed import Journal as Settings
 from proxy.control.tally import Tally
 from proxy.store import record, schema
@@ -57,6 +58,7 @@ class Journal:
         self.writer = writer
         self.id = ""
         self.redaction_key = b""
+        self.cipher: Cipher | None = None
         self.now = clock
         self._lock = lock
         self._settings = settings
@@ -69,8 +71,13 @@ class Journal:
         self.pairs = Pairs(writer, clock)
 
     @classmethod
-    async def open(cls, settings: Settings, tally: Tally, clock: Clock) -> "Journal":
-        """Open or create the journal; raises Locked or StoreError, each with one clear line."""
+    async def open(
+        cls, settings: Settings, tally: Tally, clock: Clock, cipher: Cipher | None = None
+    ) -> "Journal":
+        """Open or create the journal; raises Locked or StoreError, each with one clear line.
+
+        `cipher`: what is written from now on is encrypted.
+        """
         directory = Path(settings.directory)
         lock = locked(directory)
         try:
@@ -79,6 +86,7 @@ class Journal:
             lock.close()
             raise
         journal = cls(writer, lock, settings, tally, clock)
+        journal.cipher = cipher
         try:
             await journal._start()
         except OSError as error:
@@ -90,7 +98,7 @@ class Journal:
         return journal
 
     async def _start(self) -> None:
-        found = await self.writer.call(recover)
+        found = await self.writer.call(partial(recover, cipher=self.cipher))
         self.id, self.redaction_key = found.journal_id, found.redaction_key
         self._next_id, self._next_sequence = found.next_id, found.next_sequence
         self._tally.backlog_bytes = found.backlog_bytes
@@ -121,7 +129,7 @@ class Journal:
         assert request is not None
         intent.id = self._next_id
         self._next_id += 1
-        packed = pack_request(request)
+        packed = pack_request(request, self.cipher, intent.id)
         intent.bytes = len(packed) + (request.body_bytes if request.spool else 0)
         try:
             intent.seal = (
@@ -160,7 +168,7 @@ class Journal:
             status = outcome.status
             if event is _APPLIED:
                 intent.reply = outcome
-                reply = pack_reply(outcome, self._settings.reply_bytes_max)
+                reply = pack_reply(outcome, self._settings.reply_bytes_max, self.cipher, intent.id)
                 intent.bytes += len(reply)
         intent.primary_status, intent.changed_at = status, self.now()
         self._move(intent, event)
@@ -236,6 +244,9 @@ class Journal:
             return
         assert intent.request is not None
         reply = intent.reply
+        packed = pack_request(intent.request, self.cipher, intent.id)
+        if self.cipher is not None:
+            intent.seal = seal(packed, None)
         intent.has_row = True
         self.writer.put(
             schema.FOLD,
@@ -244,8 +255,9 @@ class Journal:
                 encode(intent.lanes).decode(), intent.sequence, intent.method, intent.target,
                 intent.received_at, intent.changed_at or intent.received_at, intent.due_at, intent.attempts,
                 intent.reason, intent.verdict, intent.primary_status, intent.secondary_status,
-                intent.bytes, intent.spool, pack_request(intent.request), intent.seal,
-                None if reply is None else pack_reply(reply, self._settings.reply_bytes_max),
+                intent.bytes, intent.spool, packed, intent.seal,
+                None if reply is None
+                else pack_reply(reply, self._settings.reply_bytes_max, self.cipher, intent.id),
                 intent.overtaken,
             ),
         )  # fmt: skip
@@ -262,10 +274,13 @@ class Journal:
             raise Damaged("the row or its payload is gone")
         payload, expected, reply = stored
         if intent.spool is None:
-            return unpack_request(payload, expected, None), unpack_reply(reply)
-        spool = self.directory / intent.spool
-        request = await asyncio.to_thread(unpack_request, payload, expected, spool)
-        return request, unpack_reply(reply)
+            request = unpack_request(payload, expected, None, self.cipher, intent.id)
+        else:
+            spool = self.directory / intent.spool
+            request = await asyncio.to_thread(
+                unpack_request, payload, expected, spool, self.cipher, intent.id
+            )
+        return request, unpack_reply(reply, self.cipher, intent.id)
 
     async def standing(self, states: Collection[State]) -> list[Intent]:
         """Every intent with a row in one of these states, in the primary's order, without its payload: after `open`."""
@@ -279,7 +294,7 @@ class Journal:
     def replace(self, intent: Intent, request: Request) -> Told:
         """Another request for a dead letter, in memory in full: the slot resolves when it is durable."""
         assert intent.state is State.DEAD
-        packed = pack_request(request)
+        packed = pack_request(request, self.cipher, intent.id)
         intent.seal, intent.spool, intent.target = seal(packed, None), None, request.target
         row = (packed, intent.seal, request.method, request.target, intent.id)
         return self.writer.submit(schema.REPLACE, row)

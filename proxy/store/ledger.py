@@ -3,20 +3,47 @@
 Law: behind the path; its loss never stops a write. Nothing enters unredacted (`proxy.flow.evidence`).
 """
 
+import asyncio
 import json
+import re
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from proxy.control.evidence import Ledger as Settings
 from proxy.store import ledger_schema as schema
 from proxy.store.batch import StoreError, storable
+from proxy.store.retention import Limits, forget
 from proxy.store.writer import Writer
-from rules.compare import Verdict
+from rules.compare import Verdict, VerdictKind
 from rules.diff import Difference
+from rules.reservoir import slot
 
-FORGET_EVERY = 1000
-"""Old samples are removed once in so many new ones (20-75 ms for 1,000 to 5,000 rows: storage.md)."""
+GROUPS_MAX = 5000
+"""Groups at once: a backend that makes up names does not fill memory. Further paths of a route are one group of each
+class."""
+
+ELSEWHERE = "/**"
+"""The path of what is beyond GROUPS_MAX."""
+
+PATH_CHARACTERS_MAX = 500
+"""What is kept of a path: names of fields come from the backends and have no bound."""
+
+KEPT_MAX = 50
+"""Samples of each kind of verdict between two ticks, beside those that a group wants: to redact one costs some 0.1-0.2
+ms of the loop's time (bench/ledger.py), and thousands a second of the same tell no more."""
+
+FAILING_S = 2.0
+"""So long nothing that waits was written: the disk refuses it, or hangs. A commit takes 0.1-0.2 ms (storage.md)."""
+
+FORGET_EVERY_S = 10.0
+"""How often it is looked whether there is too much; what is too much then goes in small steps."""
+
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+_MANY = re.compile(r"[0-9]+|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,75 +60,259 @@ class Sample:
     evidence: str
 
 
+@dataclass(slots=True)
+class _Group:
+    """A group of differences, as it is known in memory."""
+
+    id: int
+    category: str
+    count: int
+    first_at: float
+    last_at: float
+    fresh: int = 0  # since the last tick
+
+
+_Name = tuple[str, str, str]  # route, path, kind
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the file said when it was opened."""
+
+    next_id: int
+    next_group: int
+    groups: dict[_Name, _Group]
+
+
 class Ledger:
-    """The open ledger. Use `open`, not the constructor."""
+    """The open ledger. Use `open`, not the constructor.
+
+    `failing`: nothing has been written for FAILING_S, though something waits. `moved`: where a
+    damaged file was put when this one was opened, or None.
+    """
 
     def __init__(
-        self, writer: Writer, samples_max: int, next_id: int, clock: Callable[[], float]
+        self, writer: Writer, settings: Settings, found: _Found, clock: Callable[[], float]
     ) -> None:
         self.writer = writer
+        self.failing = False
+        self.moved: Path | None = None
         self._clock = clock
-        self._counts: dict[tuple[str, str], int] = {}  # since the last tick
-        self._next_id = next_id
-        self._samples_max = samples_max
+        self._counts: dict[tuple[str, str, str, str], int] = {}  # since the last tick, as the next
+        self._rules: dict[tuple[str, str], int] = {}
+        self._kept: dict[VerdictKind, int] = {}
+        self._next_id = found.next_id
+        self._next_group = found.next_group
+        self._groups = found.groups
+        self._settings = settings
+        self._waiting_since = (0, 0.0)  # commits then, and when
+        self._forget_at = clock()
+        self._forgetting: asyncio.Task[None] | None = None
+        self._closing = False
 
     @classmethod
-    async def open(cls, directory: Path, samples_max: int, clock: Callable[[], float]) -> "Ledger":
-        """Open or create the ledger; raises StoreError."""
-        writer = await Writer.open(directory / "ledger.db", schema.LEDGER, synchronous="NORMAL")
+    async def open(
+        cls, directory: Path, settings: Settings, clock: Callable[[], float]
+    ) -> "Ledger":
+        """Open or create the ledger; raises StoreError. A file that is damaged is moved aside."""
+        path = directory / "ledger.db"
         try:
-            return cls(writer, samples_max, await writer.call(_next_id), clock)
+            return await cls._opened(path, settings, clock)
+        except StoreError as error:
+            if not _is_damaged(error):
+                raise
+            moved = _move_aside(path, int(clock()))
+        ledger = await cls._opened(path, settings, clock)
+        ledger.moved = moved
+        return ledger
+
+    @classmethod
+    async def _opened(cls, path: Path, settings: Settings, clock: Callable[[], float]) -> "Ledger":
+        writer = await Writer.open(path, schema.LEDGER, synchronous="NORMAL")
+        try:
+            return cls(writer, settings, await writer.call(_take_up), clock)
         except StoreError:
             await writer.close()
             raise
 
-    def count(self, route: str, verdict: str) -> None:
+    def count(self, route: str, category: str, verdict: Verdict) -> None:
         """One more verdict of a route, in this hour; on disk with the next tick."""
-        self._counts[route, verdict] = self._counts.get((route, verdict), 0) + 1
+        key = (route, category, verdict.kind, verdict.reason)
+        try:  # once for each match
+            self._counts[key] += 1
+        except KeyError:
+            self._counts[key] = 1
 
-    def sweep(self) -> None:
-        """Once per tick: write the counts, try again what the disk refused."""
-        now = self._clock()
-        counts, self._counts = self._counts, {}
-        for (route, verdict), count in counts.items():
-            self.writer.put(schema.COUNT, (int(now - now % 3600), route, verdict, count))
-        self.writer.nudge()
+    def used(self, route: str, rules: Iterable[str]) -> None:
+        """These rules ate a difference of one comparison."""
+        for rule in rules:
+            key = (route, storable(rule))
+            self._rules[key] = self._rules.get(key, 0) + 1
 
-    def keep(self, sample: Sample) -> None:
-        """Keep a sample, and add its differences to their groups."""
+    def group(
+        self, route: str, category: str, differences: Iterable[Difference]
+    ) -> list[tuple[int, int]]:
+        """Add a comparison to the groups of its differences, to each once: (group, slot) of those that want it."""
+        now, wanted = self._clock(), []
+        for name in dict.fromkeys(
+            (route, field_path(pointer(each.path)), each.kind) for each in differences
+        ):
+            found = self._groups.get(name) or self._new(name, now)
+            found.category, found.last_at = category, now
+            found.count += 1
+            found.fresh += 1
+            place = slot("\0".join(name), found.count, self._settings.group_samples)
+            if place is not None:
+                wanted.append((found.id, place))
+        return wanted
+
+    def _new(self, name: _Name, now: float) -> _Group:
+        if len(self._groups) >= GROUPS_MAX and name[1] != ELSEWHERE:
+            name = (name[0], ELSEWHERE, name[2])
+            if name in self._groups:
+                return self._groups[name]
+        found = self._groups[name] = _Group(self._next_group, "", 0, now, now)
+        self._next_group += 1
+        return found
+
+    def takes(self, kind: VerdictKind) -> bool:
+        """Whether there is room for one more sample that no group wants, before the next tick."""
+        kept = self._kept.get(kind, 0)
+        self._kept[kind] = kept + 1
+        return kept < KEPT_MAX
+
+    def keep(self, sample: Sample, wanted: Iterable[tuple[int, int]]) -> int:
+        """Keep a sample, for the (group, slot) that want it; its number."""
         now, identifier = self._clock(), self._next_id
         self._next_id += 1
+        differences = [
+            {
+                "path": pointer(each.path), "kind": each.kind,
+                "primary": each.primary, "secondary": each.secondary,
+            }
+            for each in sample.differences
+        ]  # fmt: skip
         row = (
             identifier, now, sample.intent, sample.route, sample.category, sample.verdict.kind,
-            sample.verdict.reason, sample.method, sample.target, sample.evidence,
+            sample.verdict.reason, sample.method, storable(sample.target), storable(sample.evidence),
+            storable(json.dumps(differences, ensure_ascii=False)),
         )  # fmt: skip
         self.writer.put(schema.VERDICT, row)
-        for each in sample.differences:
-            path = storable(_pointer(each.path))
-            values = storable(each.primary), storable(each.secondary)
-            self.writer.put(schema.DIFFERENCE, (identifier, path, each.kind, *values))
-            self.writer.put(schema.GROUP, (sample.route, path, each.kind, now, now, identifier))
-        if identifier % FORGET_EVERY == 0:
-            self.writer.put(schema.FORGET_DIFFERENCES, (identifier - self._samples_max,))
-            self.writer.put(schema.FORGET, (identifier - self._samples_max,))
+        for number, place in wanted:
+            self.writer.put(schema.SAMPLE, (number, place, identifier))
+        return identifier
 
     def event(self, event: str, details: Mapping[str, str]) -> None:
         """Something that an operator will want to find later: a breaker transition, a start, a stop."""
         self.writer.put(schema.EVENT, (self._clock(), event, json.dumps(dict(details))))
 
+    def sweep(self) -> None:
+        """Once per tick: write the counts, try again what the disk refused, forget what is too old."""
+        now = self._clock()
+        self._kept.clear()
+        self._write_counts(int(now - now % 3600))
+        self._look(now)
+        self.writer.nudge()
+        if now >= self._forget_at and not self._closing and self._forgetting is None:
+            self._forget_at = now + FORGET_EVERY_S
+            self._forget_groups(now - self._settings.age_max_seconds)
+            self._forgetting = asyncio.get_running_loop().create_task(self._forget(now))
+
+    def _write_counts(self, hour: int) -> None:
+        put = self.writer.put
+        counts, self._counts = self._counts, {}
+        for key, count in counts.items():
+            put(schema.COUNT, (hour, *key, count))
+        rules, self._rules = self._rules, {}
+        for rule, count in rules.items():
+            put(schema.RULE, (hour, *rule, count))
+        for name, each in self._groups.items():
+            if each.fresh:
+                route, path, kind = name
+                row = (each.id, route, each.category, path, kind, each.fresh)
+                put(schema.GROUP, (*row, each.first_at, each.last_at))
+                put(schema.GROUP_HOUR, (hour, each.id, each.fresh))
+                each.fresh = 0
+
+    def _look(self, now: float) -> None:
+        commits = self.writer.commits
+        if not len(self.writer) or commits != self._waiting_since[0]:
+            self._waiting_since = (commits, now)
+        self.failing = now - self._waiting_since[1] >= FAILING_S
+
+    def _forget_groups(self, before: float) -> None:
+        """What was not seen for so long goes; its hours go with age."""
+        old = [name for name, each in self._groups.items() if each.last_at < before]
+        for name in old:
+            found = self._groups.pop(name)
+            self.writer.put(schema.FORGET_GROUP, (found.id,))
+            self.writer.put(schema.FORGET_SAMPLES, (found.id,))
+
+    async def _forget(self, now: float) -> None:
+        """Small steps, between which what waits is written."""
+        limits = Limits(
+            before=now - self._settings.age_max_seconds, bytes_max=self._settings.bytes_max
+        )
+        with suppress(StoreError):  # the next time
+            while await self.writer.call(partial(forget, limits=limits)) and not self._closing:
+                pass
+        self._forgetting = None
+
     async def close(self) -> None:
         """Commit what is queued."""
+        self._closing = True
+        if self._forgetting is not None:
+            await self._forgetting
         self.sweep()
         await self.writer.close()
 
 
-def _pointer(path: tuple[str, ...]) -> str:
+def pointer(path: tuple[str, ...]) -> str:
     """A path as a JSON pointer (RFC 6901): a slash within a name is no step."""
-    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in path)
+    text = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in path)
+    return storable(text)[:PATH_CHARACTERS_MAX]
 
 
-def _next_id(connection: sqlite3.Connection) -> int:
+def field_path(text: str) -> str:
+    """The path of the group of a pointer: a step that is a number or a UUID is one of many, and becomes `*`."""
+    return "/".join("*" if _MANY.fullmatch(step) else step for step in text.split("/"))
+
+
+def _take_up(connection: sqlite3.Connection) -> _Found:
+    """Make the full-text index if need be, and read what goes on from here."""
+    schema.make_searchable(connection, fts5=schema.has_fts5(connection))
     (last,) = connection.execute(
         "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'verdicts'), 0)"
     ).fetchone()
-    return int(last) + 1
+    (group,) = connection.execute(
+        "SELECT max(coalesce((SELECT max(id) FROM groups), 0),"
+        " coalesce((SELECT max(group_id) FROM samples), 0),"
+        " coalesce((SELECT max(group_id) FROM group_hours), 0))"
+    ).fetchone()
+    connection.execute("DELETE FROM samples WHERE group_id NOT IN (SELECT id FROM groups)")
+    sql = "SELECT route, path, kind, id, category, count, first_at, last_at FROM groups"
+    groups = {tuple(row[:3]): _Group(*row[3:]) for row in connection.execute(sql)}
+    return _Found(int(last) + 1, int(group) + 1, groups)
+
+
+def _is_damaged(error: StoreError) -> bool:
+    """Whether SQLite said that this is no database, or a damaged one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        code = getattr(cause, "sqlite_errorcode", 0)
+        if code & 0xFF in _DAMAGED:
+            return True
+        cause = cause.__cause__
+    return False
+
+
+def _move_aside(path: Path, now: int) -> Path:
+    """Rename a damaged file and what belongs to it; raises StoreError."""
+    to = path.with_name(f"{path.name}.damaged-{now}")
+    try:
+        for suffix in ("-wal", "-shm", ""):
+            with suppress(FileNotFoundError):
+                Path(f"{path}{suffix}").rename(f"{to}{suffix}")
+    except OSError as error:
+        raise StoreError(f"{path}: {error}") from error
+    return to

@@ -10,12 +10,14 @@ import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from proxy.cipher import SEALED, Cipher
 from proxy.store import schema
-from proxy.store.batch import transaction
-from proxy.store.intent import Intent
+from proxy.store.batch import StoreError, transaction
+from proxy.store.intent import DIGEST_BYTES, Intent
 from proxy.store.record import Logged, replayed
 from rules.fate import CLOSED, OWED, RECOVERY, State, move
 from rules.message import Side
+from rules.payload import digest
 
 DAMAGED_IDS = 1_000_000
 """Ids that are not used again for each damaged row of the log: a transaction begins far fewer intents,
@@ -45,8 +47,11 @@ class Recovered:
     damaged: int = 0
 
 
-def recover(connection: sqlite3.Connection) -> Recovered:
-    """Bring every intent to a state that a fresh process can go on from: one transaction."""
+def recover(connection: sqlite3.Connection, cipher: Cipher | None = None) -> Recovered:
+    """Bring every intent to a state that a fresh process can go on from: one transaction.
+
+    Raises StoreError, and changes nothing, if what is left is encrypted under a key that `cipher` has not.
+    """
     with transaction(connection):
         damaged = _unfold(connection)
         for state, event in RECOVERY.items():
@@ -61,7 +66,39 @@ def recover(connection: sqlite3.Connection) -> Recovered:
             closed,
         )
         connection.execute(f"DELETE FROM intents WHERE state IN ({marks})", closed)
+        _check_keys(connection, () if cipher is None else cipher.ids)
     return _read(connection, damaged)
+
+
+def _check_keys(connection: sqlite3.Connection, given: tuple[bytes, ...]) -> None:
+    """Refuse a journal that needs another key than these; note which ones it may need from now on.
+
+    `meta` has the ids: only those that are not given are looked for in the rows.
+    """
+    noted = connection.execute("SELECT value FROM meta WHERE name = 'keys'").fetchone()
+    used = frozenset() if noted is None else {bytes.fromhex(each) for each in noted[0].split()}
+    for missing in sorted(used - set(given)):
+        if _is_in_use(connection, missing):
+            raise StoreError(
+                "the journal holds writes that are encrypted under a key that is not given (its id is"
+                f" {missing.hex()}): add it to journal.encryption_key_file or encryption_key_env"
+            )
+    left = dict.fromkeys((*given[:1], *(each for each in given if each in used)))
+    if used != set(left):
+        ids = " ".join(each.hex() for each in left)
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('keys', ?)", (ids,))
+
+
+def _is_in_use(connection: sqlite3.Connection, key: bytes) -> bool:
+    """Whether anything is encrypted under the key with this id. What is damaged does not count: it needs no key."""
+    begin = SEALED + key
+    rows = connection.execute(
+        "SELECT digest, payload FROM intents WHERE substr(payload, 1, ?2) = ?1 UNION ALL"
+        " SELECT substr(reply, 1, ?3), substr(reply, ?3 + 1) FROM intents"
+        " WHERE substr(reply, ?3 + 1, ?2) = ?1",
+        (begin, len(begin), DIGEST_BYTES),
+    )
+    return any(digest(sealed) == expected for expected, sealed in rows)
 
 
 def _unfold(connection: sqlite3.Connection) -> int:

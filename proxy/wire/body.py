@@ -6,8 +6,10 @@ who keeps one owns it (the journal), who does not calls `discard`.
 
 import os
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import Protocol, Self
 
+from proxy.cipher import FRAME_BYTES, Frames, SealedFile, new_key
 from rules.message import Request
 
 
@@ -33,19 +35,46 @@ class Memory:
         self.free += 1
 
 
+class Readable(Protocol):
+    """An open spool file, as it is read."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, about `size`; all if it is negative; nothing at the end. Raises OSError."""
+
+
 class Spool:
-    """Collects one body: `memory()` while it is small, else the file at `path` (mode 0600) holds all of it."""
+    """Collects one body: `memory()` while it is small, else the file at `path` (mode 0600) holds all of it
+    once it is closed. `sealed`: the file is encrypted under `key`, which is kept nowhere but with its request.
+    """
 
-    __slots__ = ("_closed", "_file", "_limit", "_memory_max", "_pieces", "path", "size")
+    __slots__ = (
+        "_closed", "_file", "_frames", "_held", "_index", "_limit", "_memory_max", "_pieces",
+        "_sealed", "key", "path", "size",
+    )  # fmt: skip
 
-    def __init__(self, path: Path, memory_max: int, limit: int) -> None:
+    def __init__(self, path: Path, memory_max: int, limit: int, *, sealed: bool = False) -> None:
+        self.key = b""
         self.path = path
         self.size = 0
         self._closed = False
         self._file = -1
+        self._frames: Frames | None = None
+        self._held = 0  # bytes in the pieces, once the file is sealed
+        self._index = 0  # of the next frame
         self._limit = limit
         self._memory_max = memory_max
         self._pieces: list[bytes] = []
+        self._sealed = sealed
 
     @property
     def in_file(self) -> bool:
@@ -59,9 +88,14 @@ class Spool:
             raise TooLarge(f"the body is longer than {self._limit} bytes")
         self._pieces.append(data)
         if self.in_file:
+            self._held += len(data)
             self._flush()
         elif self.size > self._memory_max:
             self._file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            self._held = self.size
+            if self._sealed:
+                self.key = new_key()
+                self._frames = Frames(self.key)
             self._flush()
 
     def memory(self) -> bytes:
@@ -70,22 +104,46 @@ class Spool:
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
     def close(self) -> None:
-        """Close the file, which stays."""
+        """The body is whole: close the file, which stays. Raises OSError when its end cannot be written."""
         if self.in_file and not self._closed:
-            self._closed = True
-            os.close(self._file)
+            if self._frames is not None:
+                self._seal(self._frames, ended=True)
+            self._close()
 
     def discard(self) -> None:
         """Close and remove the file, if there is one."""
         if self.in_file:
-            self.close()
+            self._close()
             self.path.unlink(missing_ok=True)
 
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            os.close(self._file)
+
     def _flush(self) -> None:
-        data = memoryview(b"".join(self._pieces))
-        self._pieces = []
-        while data:
-            data = data[os.write(self._file, data) :]
+        if self._frames is None:
+            data, self._pieces = b"".join(self._pieces), []
+            self._write(data)
+        elif self._held > FRAME_BYTES:  # of one frame it cannot yet be told whether it is the last
+            self._seal(self._frames, ended=False)
+
+    def _seal(self, frames: Frames, *, ended: bool) -> None:
+        """Write what is held as frames: all of it if the body has ended, else all but what may be the last one."""
+        held, at = memoryview(b"".join(self._pieces)), 0
+        while self._held - at > FRAME_BYTES:
+            self._write(frames.sealed(self._index, held[at : at + FRAME_BYTES], last=False))
+            self._index += 1
+            at += FRAME_BYTES
+        self._held -= at
+        self._pieces = [bytes(held[at:])]
+        if ended:
+            self._write(frames.sealed(self._index, held[at:], last=True))
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self._file, left) :]
 
 
 def discard(request: Request) -> None:
@@ -94,9 +152,11 @@ def discard(request: Request) -> None:
         Path(request.spool).unlink(missing_ok=True)
 
 
-def open_spool(request: Request) -> BinaryIO:
+def open_spool(request: Request) -> Readable:
     """The spooled body of a request, open; raises OSError when it is not there, or not all of it."""
     assert request.spool is not None
+    if request.spool_key:
+        return SealedFile(Path(request.spool), request.spool_key, request.body_bytes)
     file = Path(request.spool).open("rb")  # noqa: SIM115 - the caller closes it
     if (size := os.fstat(file.fileno()).st_size) != request.body_bytes:
         file.close()
@@ -105,10 +165,15 @@ def open_spool(request: Request) -> BinaryIO:
 
 
 def in_memory(request: Request) -> Request:
-    """The request with its body in memory: where a key or an identity stands in the body."""
+    """The request with its body in memory: where a key or an identity stands in the body.
+
+    Raises OSError when its file cannot be read.
+    """
     if not request.spool:
         return request
+    with open_spool(request) as file:
+        body = file.read()
     return Request(
         method=request.method, target=request.target, head=request.head,
-        body=Path(request.spool).read_bytes(), chunked=request.chunked, body_bytes=request.body_bytes,
+        body=body, chunked=request.chunked, body_bytes=request.body_bytes,
     )  # fmt: skip

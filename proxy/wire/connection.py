@@ -7,8 +7,9 @@ the connection: what follows on it could be anybody's.
 import asyncio
 import math
 import os
-from typing import BinaryIO, Protocol, cast, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
+from proxy.wire.body import Readable
 from proxy.wire.framing import BadFraming, Reader, is_reply_head, reader_for
 from proxy.wire.secure import refusal
 from rules.framing import ReplyHead, is_event_stream, parse_reply
@@ -137,7 +138,7 @@ class Connection(asyncio.Protocol):
             if self._head is None:
                 self.deadline = self._sent_at + self._pool.first_byte_timeout_s
 
-    async def write_file(self, file: BinaryIO) -> None:
+    async def write_file(self, file: Readable) -> None:
         """The rest of the request from a file, as fast as the backend takes it; closes the file."""
         with file:
             try:

@@ -64,7 +64,7 @@ async def world(directory: Path, extra: str = "", **variables: str) -> AsyncIter
     legacy, new = Backend("legacy"), Backend("new")
     servers = []
     for backend in (legacy, new):
-        application = web.Application()
+        application = web.Application(client_max_size=2**24)
         application.router.add_route("*", "/{rest:.*}", backend.handle)
         servers.append(TestServer(application))
         await servers[-1].start_server()

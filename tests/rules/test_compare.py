@@ -3,7 +3,10 @@
 import gzip
 import json
 import zlib
+from collections.abc import Iterable
 from dataclasses import replace
+from time import perf_counter
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +18,8 @@ from rules.compare import (
     Answer,
     Checksum,
     Comparison,
+    Match,
+    StatusMatch,
     Verdict,
     VerdictKind,
     agree,
@@ -24,7 +29,8 @@ from rules.compare import (
 from rules.diff import Class
 from rules.framing import joined
 from rules.message import Framing, Reply
-from rules.pointer import compile_pattern
+from rules.tolerance import Rule, RuleKind
+from tests.rules.made import allow
 
 RULES = Comparison()
 JSON = "application/json"
@@ -126,11 +132,12 @@ def test_chosen_headers_are_compared_and_others_are_not() -> None:
     [
         ("application/json;charset=UTF-8", 'Application/JSON; charset="utf-8"', VerdictKind.MATCH),
         ("application/json", "application/json; charset=utf-8", VerdictKind.MISMATCH),
-        ("multipart/mixed; boundary=A", "multipart/mixed; boundary=a", VerdictKind.MISMATCH),
+        ("text/plain; x=A", "text/plain; x=a", VerdictKind.MISMATCH),
+        ("multipart/mixed; boundary=A", "multipart/mixed; boundary=a", VerdictKind.MATCH),
         ("", "application/json", VerdictKind.MISMATCH),
         ("", "", VerdictKind.MATCH),
     ],
-    ids=["spelling", "another parameter", "case of a value", "absent", "both absent"],
+    ids=["spelling", "another parameter", "case of a value", "boundary", "absent", "both absent"],
 )
 def test_a_content_type_is_compared_by_what_it_means(
     primary: str, secondary: str, kind: VerdictKind
@@ -170,9 +177,8 @@ def test_mapped_identities_are_equal_in_headers_and_bodies() -> None:
         (b'{"a":1}', b"", ["body"]),
         (b'{"a":1}', b"<html>", ["body"]),
         (b"{oops", b"{oh", ["body"]),
-        (b'{"a":1}\n{"a":2}', b'{"a":1}\n{"a":3}', ["body"]),
     ],
-    ids=["order", "mark", "escape", "bool", "array", "sort", "empty", "html", "broken", "lines"],
+    ids=["order", "mark", "escape", "bool", "array", "sort", "empty", "html", "broken"],
 )
 def test_json_is_compared_field_by_field(
     primary: bytes, secondary: bytes, expected: list[str]
@@ -246,9 +252,9 @@ def test_content_codings_are_undone(secondary: Answer, reason: str) -> None:
 @pytest.mark.parametrize(
     ("secondary", "reason"),
     [
-        (coded(b"x", "br"), "coding_br"),
-        (coded(b"x", "zstd"), "coding_zstd"),
-        (coded(b"x", "gzip, br"), "coding_br"),
+        (coded(b"x", "br"), "undecodable"),
+        (coded(b"x", "zstd"), "undecodable"),
+        (coded(b"x", "compress"), "coding_compress"),
         (coded(b"x", "no-such-coding"), "coding_unknown"),
         (coded(b"x", "gzip," * 9), "coding_unknown"),
         (coded(b"x", "gzip"), "undecodable"),
@@ -262,7 +268,7 @@ def test_content_codings_are_undone(secondary: Answer, reason: str) -> None:
         (answer(b" " * 65537), "body_too_large"),
     ],
     ids=[
-        *("br", "zstd", "br outside", "unknown", "too many", "not gzip", "cut short", "followed"),
+        *("br", "zstd", "compress", "unknown", "too many", "not gzip", "cut short", "followed"),
         *("deflate followed", "deflate twice", "same bytes", "bomb", "bomb of members", "large"),
     ],
 )
@@ -307,7 +313,7 @@ def test_other_bodies_are_one_difference_without_their_content() -> None:
 
 
 def ignoring(*patterns: str) -> Comparison:
-    return replace(RULES, ignore=tuple(map(compile_pattern, patterns)))
+    return replace(RULES, rules=tuple(allow("ignore", each) for each in patterns))
 
 
 @pytest.mark.parametrize(
@@ -318,7 +324,7 @@ def ignoring(*patterns: str) -> Comparison:
         (b'{"body":{"a":1}}', b'{"body":{"a":2}}', ignoring("/a"), "mismatch", 0),
         (b'{"a":1,"b":1}', b'{"b":1,"a":1}', ignoring("/a"), "match", 0),
         (b"plain", b"text", ignoring("/**"), "ignored", 1),
-        (b"[1,2]", b"[2,1]", replace(RULES, unordered=(compile_pattern(""),)), "match", 0),
+        (b"[1,2]", b"[2,1]", replace(RULES, rules=(allow("unordered", ""),)), "match", 0),
         (b"[1,2]", b"[3,4]", replace(RULES, differences_max=0), "mismatch", 0),
     ],
     ids=["all eaten", "one left", "other path", "none", "whole body", "unordered", "no room"],
@@ -334,6 +340,250 @@ def test_differences_are_limited() -> None:
     body = json.dumps(list(range(500))).encode()
     verdict = judged(answer(body), answer(body.replace(b"1", b"2")))
     assert len(verdict.differences) == 50
+
+
+def under(*rules: Rule, **given: Any) -> Comparison:  # noqa: ANN401 - the fields of a comparison
+    return replace(RULES, rules=rules, **given)
+
+
+@pytest.mark.parametrize(
+    ("rule", "primary", "secondary", "left"),
+    [
+        (allow("ignore", "/a"), {"a": 1}, {}, []),
+        (allow("presence", "/a"), {"a": 1}, {"a": [2]}, []),
+        (allow("presence", "/a"), {"a": 1}, {}, ["body/a"]),
+        (allow("presence", "/a"), {"a": {"b": 1}}, {"a": {"c": 1}}, []),
+        (allow("regex", "/a", regex="[a-z]+"), {"a": "x"}, {"a": "yz"}, []),
+        (allow("regex", "/a", regex="[a-z]+"), {"a": "x"}, {"a": "9"}, ["body/a"]),
+        (allow("regex", "/a", regex=".*"), {"a": "x"}, {"a": {}}, ["body/a"]),
+        (allow("number", "/**/n", absolute=0.1), {"a": [{"n": 1}]}, {"a": [{"n": 1.1}]}, []),
+        (allow("number", "/a", relative=0.01), {"a": "100"}, {"a": "100.5"}, []),
+        (allow("time", "/at", within_s=1), {"at": "2026-01-01T00:00:00Z"}, {"at": 1767225601}, []),
+        (
+            allow("time", "/at", within_s=0),
+            {"at": "2026-01-01T02:00:00+02:00"},
+            {"at": "2026-01-01"},
+            [],
+        ),
+        (allow("type", "/**"), {"a": "1", "b": [True]}, {"a": 1, "b": ["true"]}, []),
+        (allow("type", "/**"), {"a": "1"}, {"a": 2}, ["body/a"]),
+        (allow("unordered", "/a"), {"a": [1, 2]}, {"a": [2, 1]}, []),
+        (
+            allow("unordered", "/a", key="/id"),
+            {"a": [{"id": 1, "v": 1}, {"id": 2, "v": 2}]},
+            {"a": [{"id": 2, "v": 2}, {"id": 1, "v": 3}]},
+            ["body/a/0/v"],
+        ),
+        (
+            allow("unordered", "/a", key="/id"),
+            {"a": [{"id": 1, "v": 1}, {"id": 1, "v": 2}]},
+            {"a": [{"id": 1, "v": 2}, {"id": 1, "v": 1}]},
+            [],
+        ),
+        (allow("rename", "/user_name", to="userName"), {"user_name": 1}, {"userName": 1}, []),
+        (allow("rename", "/a", to="b"), {"a": 1}, {"b": 2}, ["body/a"]),
+        (allow("rename", "/a", to="b"), {"a": 1, "b": 2}, {"b": 2}, ["body/a"]),
+        (allow("rename", "/*/a", to="b"), [{"a": {"c": 1}}], [{"b": {"c": 2}}], ["body/0/a/c"]),
+    ],
+)
+def test_a_rule_takes_its_differences_and_no_others(
+    rule: Rule, primary: object, secondary: object, left: list[str]
+) -> None:
+    ours, theirs = (answer(json.dumps(each).encode()) for each in (primary, secondary))
+    verdict = judged(ours, theirs, under(rule))
+    assert paths(verdict) == left
+    if not left and rule.kind is not RuleKind.UNORDERED:
+        assert (verdict.kind, verdict.ignored) == (VerdictKind.IGNORED, (rule.name,))
+
+
+def test_elements_that_a_rule_makes_equal_pair_up_in_any_order() -> None:
+    rules = (allow("unordered", ""), allow("number", "/*/n", absolute=0.1))
+    primary = [{"n": 1.0, "k": "a"}, {"n": 1.1, "k": "a"}, {"n": 9, "k": "b"}]
+    secondary = [{"n": 9.05, "k": "b"}, {"n": 1.2, "k": "a"}, {"n": 1.05, "k": "a"}]
+    ours, theirs = (answer(json.dumps(each).encode()) for each in (primary, secondary))
+    assert judged(ours, theirs, under(*rules)).kind is VerdictKind.IGNORED
+
+
+@pytest.mark.parametrize(
+    ("rule", "primary", "secondary", "left"),
+    [
+        (allow("presence", headers=("etag",)), '"a"', '"b"', []),
+        (allow("presence", headers=("etag",)), '"a"', None, ["header/etag"]),
+        (allow("ignore", headers=("etag",)), '"a"', None, []),
+        (allow("regex", headers=("etag",), regex='"[a-z]"'), '"a"', '"b"', []),
+        (allow("time", headers=("etag",), within_s=1), "2026-01-01", "1767225601", []),
+        (allow("time", headers=("etag",), within_s=1), "2026-01-01", "1767225602", ["header/etag"]),
+    ],
+)
+def test_rules_are_for_headers_too(
+    rule: Rule, primary: str, secondary: str | None, left: list[str]
+) -> None:
+    ours = answer(b"{}", etag=primary)
+    theirs = answer(b"{}") if secondary is None else answer(b"{}", etag=secondary)
+    verdict = judged(ours, theirs, under(rule, headers=("ETag",)))
+    assert paths(verdict) == left
+    assert verdict.ignored == (() if left else ("etag",))
+
+
+def test_a_header_with_a_rule_is_compared_and_an_ignored_one_only_if_it_is_chosen() -> None:
+    assert under(allow("presence", headers=("etag",))).chosen == ("content-type", "etag")
+    assert under(allow("ignore", headers=("etag",))).chosen == ("content-type",)
+
+
+@pytest.mark.parametrize(
+    ("status", "secondary", "kind"),
+    [
+        (StatusMatch.EXACT, 201, VerdictKind.MISMATCH),
+        (StatusMatch.CLASS, 201, VerdictKind.MATCH),
+        (StatusMatch.CLASS, 301, VerdictKind.MISMATCH),
+    ],
+)
+def test_statuses_agree_in_full_or_in_their_class(
+    status: StatusMatch, secondary: int, kind: VerdictKind
+) -> None:
+    verdict = judged(answer(b"{}"), answer(b"{}", status=secondary), replace(RULES, status=status))
+    assert verdict.kind is kind
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "exact", "presence"),
+    [
+        (b'{"a":1}', b'{"a": 1}', ["body"], []),
+        (b'{"a":1}', b'{"a":2}', ["body/a"], []),
+        (b'{"a":1}', b'{"a":"1"}', ["body/a"], []),
+        (b'{"a":1}', b'{"a":null}', ["body/a"], []),
+        (b'{"a":1}', b'{"a":[]}', ["body/a"], ["body/a"]),
+        (b'{"a":1}', b'{"b":1}', ["body/a", "body/b"], ["body/a", "body/b"]),
+        (b"[1]", b"[1,2]", ["body"], ["body"]),
+        (b"[1,2]", b"[2,1]", ["body"], []),
+        (b'{"a":NaN}', b"{}", ["body"], None),
+        (b"one", b"two", ["body"], []),
+        (b"one", b"", ["body"], ["body"]),
+    ],
+)
+def test_exact_means_bytes_and_presence_means_fields(
+    primary: bytes, secondary: bytes, exact: list[str], presence: list[str] | None
+) -> None:
+    type_ = JSON if primary[:1] in b"{[" else "text/plain"
+    pair = (answer(primary, type_), answer(secondary, type_))
+    assert paths(judged(*pair, replace(RULES, match=Match.EXACT))) == exact
+    verdict = judged(*pair, replace(RULES, match=Match.PRESENCE))
+    if presence is None:
+        assert verdict.kind is VerdictKind.NOT_COMPARABLE
+    else:
+        assert paths(verdict) == presence
+        assert verdict.kind is (VerdictKind.MISMATCH if presence else VerdictKind.MATCH)
+
+
+def test_exact_knows_no_rules_and_no_identities() -> None:
+    rules = under(allow("ignore", "/id"), match=Match.EXACT)
+    pair = (answer(b'{"id":17}'), answer(b'{"id":"u9"}'))
+    assert compare(*pair, rules, frozenset({("17", "u9")})).kind is VerdictKind.MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("content_type", "primary", "secondary", "reason", "left"),
+    [
+        ("application/x-ndjson", b'{"a":1}\n[]', b'{"a": 1}\n[]\n', "equal_ndjson", []),
+        ("application/x-ndjson", b'{"a":1}\n[]', b'{"a":2}\n[]', "body", ["body/0/a"]),
+        ("application/msgpack", b"\x81\xa1a\x01", b"\x81\xa1a\xcc\x01", "equal_msgpack", []),
+        ("application/msgpack", b"\x81\xa1a\x01", b"\x81\xa1a\x02", "body", ["body/a"]),
+        ("text/plain", b"a\nb", b"a\r\nb", "equal_text", []),
+        ("text/plain", b"a\nb", b"a\nc", "body", ["body/1"]),
+        (FORM, b"a=1&b=2", b"b=2&a=1", "equal_form", []),
+    ],
+)
+def test_other_formats_are_compared_by_what_they_mean(
+    content_type: str, primary: bytes, secondary: bytes, reason: str, left: list[str]
+) -> None:
+    verdict = judged(answer(primary, content_type), answer(secondary, content_type))
+    assert (verdict.reason, paths(verdict)) == (reason, left)
+
+
+# adversarial bodies: a verdict in bounded time
+
+LARGE = replace(RULES, body_bytes_max=20_000_000)
+MILLION = b"[" + b"1," * 999_999 + b"1]"
+DUPLICATES = [number % 7 for number in range(10_000)]
+
+
+def numbers(values: Iterable[object]) -> bytes:
+    return json.dumps(list(values), separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "rules", "kind"),
+    [
+        (b"[" * 10_000 + b"]" * 10_000, b"[]", LARGE, VerdictKind.NOT_COMPARABLE),
+        (MILLION, MILLION[:-2] + b"2]", LARGE, VerdictKind.MISMATCH),
+        (MILLION, MILLION.replace(b"1", b"2"), LARGE, VerdictKind.MISMATCH),
+        (MILLION, MILLION + b" ", LARGE, VerdictKind.MATCH),
+        (numbers(range(400_000)), numbers(range(400_000, 0, -1)), LARGE, VerdictKind.MISMATCH),
+        (
+            numbers(DUPLICATES),
+            numbers(DUPLICATES[::-1]),
+            under(allow("unordered", "")),
+            VerdictKind.MATCH,
+        ),
+        (
+            numbers(DUPLICATES),
+            numbers([*DUPLICATES[:-1], 9]),
+            under(allow("unordered", ""), allow("number", "/*", absolute=0.5)),
+            VerdictKind.MISMATCH,
+        ),
+        (
+            numbers(n / 10 for n in range(10_000)),
+            numbers(n / 10 + 0.01 for n in range(10_000)),
+            under(
+                allow("unordered", ""), allow("number", "/*", absolute=0.02), body_bytes_max=10**6
+            ),
+            None,
+        ),
+        (
+            numbers(["a" * 300] * 5_000),
+            numbers(["a" * 299 + "b"] * 5_000),
+            replace(LARGE, rules=(allow("regex", "/*", regex="a*a*a*[ab]"),)),
+            VerdictKind.MISMATCH,
+        ),
+        (
+            numbers([["x"] * 100] * 2_000),
+            numbers([["x"] * 99 + ["y"]] * 2_000),
+            replace(LARGE, rules=tuple(allow("ignore", f"/**/{n}/**/z") for n in range(50))),
+            VerdictKind.MISMATCH,
+        ),
+        (b'{"a":' * 190 + numbers([1] * 100_000) + b"}" * 190, b"{}", LARGE, VerdictKind.MISMATCH),
+        (b"[" + b"9" * 4_000 + b"]", b"[" + b"8" * 4_000 + b"]", LARGE, VerdictKind.MISMATCH),
+        (b'["\\ud800"]', b'["\\udfff"]', LARGE, VerdictKind.MISMATCH),
+        (b'\xef\xbb\xbf{"a":1}', b'{"a":1}', LARGE, VerdictKind.MATCH),
+        (b'{"a":1}' + b" " * 2**20, b'{"a":1}' + b"\n" * 2**20, LARGE, VerdictKind.MATCH),
+    ],
+    ids=[
+        *("deep", "a million, one differs", "a million differ", "a million, spelled", "reversed"),
+        *("duplicates", "duplicates, near", "near, no key", "costly expression", "many patterns"),
+        *("deep and long", "big integers", "surrogates", "mark", "blanks"),
+    ],
+)
+def test_what_is_meant_to_hurt_gets_its_verdict_in_time(
+    primary: bytes, secondary: bytes, rules: Comparison, kind: VerdictKind | None
+) -> None:
+    started = perf_counter()
+    verdict = judged(answer(primary), answer(secondary), rules)
+    assert perf_counter() - started < 10  # on a busy machine; alone it is about one
+    assert kind is None or verdict.kind is kind
+    for difference in verdict.differences:
+        f"{difference.path}{difference.primary}{difference.secondary}".encode()
+
+
+def test_what_was_not_looked_at_is_not_called_equal() -> None:
+    rules = replace(LARGE, rules=(allow("ignore", "/never"),))
+    left, right = ([{"a": {"b": n}} for n in range(count)] for count in (300_000, 300_000))
+    right[-1] = {"a": {"b": -1}}
+    primary, secondary = numbers(left), numbers(right)
+    assert judged(answer(primary), answer(secondary), rules).kind is VerdictKind.MISMATCH
+    spread = [{"a": {"b": -n}} for n in range(300_000)]
+    taken = replace(LARGE, rules=(allow("number", "/**/b", absolute=10**9),))
+    verdict = judged(answer(primary), answer(numbers(spread)), taken)
+    assert (verdict.kind, verdict.reason) == (VerdictKind.NOT_COMPARABLE, "too_many_nodes")
 
 
 BODIES = st.binary(max_size=30) | st.sampled_from(

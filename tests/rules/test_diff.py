@@ -7,27 +7,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.diff import SHOWN_MAX, Class, DiffRules, diff
-from rules.pointer import compile_pattern
+from rules.diff import Class, DiffRules, diff
+from rules.value import SHOWN_MAX
+from tests.rules.made import allow
 
 RULES = DiffRules()
 Found = tuple[str, str, str, str]
 
 
-def rules(
-    *ignore: str, unordered: tuple[str, ...] = (), same: tuple[tuple[str, str], ...] = ()
-) -> DiffRules:
+def rules(*ignore: str, unordered: tuple[str, ...] = ()) -> DiffRules:
     return DiffRules(
-        ignore=tuple(map(compile_pattern, ignore)),
-        unordered=tuple(map(compile_pattern, unordered)),
-        same=frozenset(same),
+        rules=(
+            *(allow("ignore", path) for path in ignore),
+            *(allow("unordered", path) for path in unordered),
+        )
     )
 
 
-def found(primary: object, secondary: object, rules: DiffRules = RULES) -> list[Found]:
+def found(
+    primary: object, secondary: object, rules: DiffRules = RULES, *same: tuple[str, str]
+) -> list[Found]:
     return [
         ("/".join(d.path), str(d.kind), d.primary, d.secondary)
-        for d in diff(primary, secondary, rules).differences
+        for d in diff(primary, secondary, rules, frozenset(same)).differences
     ]
 
 
@@ -184,7 +186,7 @@ def test_an_ignored_field_does_not_hide_a_new_order() -> None:
 def test_the_two_values_of_one_identity_are_equal(
     primary: object, secondary: object, equal: bool
 ) -> None:
-    assert (not found(primary, secondary, rules(same=(("17", "u-9"), ("", ""))))) is equal
+    assert (not found(primary, secondary, RULES, ("17", "u-9"), ("", ""))) is equal
 
 
 @pytest.mark.parametrize(
@@ -207,8 +209,9 @@ def test_the_two_values_of_one_identity_are_equal(
 def test_identities_that_overlap_still_pair_in_unordered_arrays(
     primary: object, secondary: object, kinds: list[str]
 ) -> None:
-    given = rules(unordered=("",), same=(("1", "2"), ("2", "3")))
-    assert [kind for _, kind, *_ in found(primary, secondary, given)] == kinds
+    same = (("1", "2"), ("2", "3"))
+    given = rules(unordered=("",))
+    assert [kind for _, kind, *_ in found(primary, secondary, given, *same)] == kinds
 
 
 @pytest.mark.parametrize(
@@ -278,12 +281,12 @@ def test_a_long_unordered_array_of_identities_pairs_up() -> None:
     same = tuple((str(number), str(number + 1)) for number in range(500))
     primary = [{"id": number, "count": number % 9, "name": f"n{number}"} for number in range(400)]
     secondary = [row | {"id": number + 1} for number, row in enumerate(primary)][::-1]
-    assert not found(primary, secondary, rules(unordered=("",), same=same))
+    assert not found(primary, secondary, rules(unordered=("",)), *same)
 
 
 def test_depth_inside_unordered_arrays_is_no_trouble() -> None:
     primary, secondary = [nested(1, 3_000), 1], [1, nested(2, 3_000)]
-    result = diff(primary, secondary, rules(unordered=("",), same=(("8", "9"),)))
+    result = diff(primary, secondary, rules(unordered=("",)), frozenset({("8", "9")}))
     assert [difference.kind for difference in result.differences] == [Class.MISSING, Class.EXTRA]
 
 

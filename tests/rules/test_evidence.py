@@ -1,5 +1,6 @@
 """Evidence: what is kept of a difference is redacted and short, and comes back as a curl command."""
 
+import gzip
 import json
 import shlex
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rules.diff import Class, Difference
 from rules.evidence import BODY_CHARACTERS_MAX, curl, evidence
 from rules.message import Cause, Failure, Framing, Outcome, Reply, Request, Side
 from rules.redact import Redaction
@@ -35,7 +37,7 @@ def kept(
     request: Request, primary: Reply | None = None, secondary: Outcome | None = None
 ) -> dict[str, Any]:
     sides = (Side.NEW, primary or a_reply()), (Side.LEGACY, secondary or a_reply())
-    found: dict[str, Any] = json.loads(evidence(request, *sides, REDACTION))
+    found: dict[str, Any] = json.loads(evidence(request, *sides, (), REDACTION).document)
     return found
 
 
@@ -98,9 +100,57 @@ def test_binary_is_kept_as_its_length_and_digest() -> None:
 def test_whatever_a_message_holds_the_document_can_be_stored(body: bytes, media: bytes) -> None:
     fields = b"Content-Type: %s\r\nX-A: \xff\r\n" % media
     request, reply = a_request(body, fields=fields), a_reply(body, fields=fields)
-    found = evidence(request, (Side.LEGACY, reply), (Side.NEW, reply), REDACTION)
+    found = evidence(request, (Side.LEGACY, reply), (Side.NEW, reply), (), REDACTION).document
     assert found.isascii()
     assert isinstance(shlex.split(curl(json.loads(found)["request"], "http://new")), list)
+
+
+def test_a_secret_that_one_side_echoes_is_hidden_there_too() -> None:
+    fields = JSON + b"Authorization: Bearer zq-token-1\r\n"
+    request = a_request(b'{"password": "x y\\"z&22"}', fields=fields)
+    echo = b'{"note": "zq-token-1", "other": "x y\\"z&22", "link": "/?q=x+y%22z%2622"}'
+    reply = a_reply(
+        echo, fields=JSON + b"X-Echo: got zq-token-1\r\nLocation: /a/x%20y%22z%2622\r\n"
+    )
+    failure = Failure(cause=Cause.BROKEN_REPLY, sent=True, detail="odd zq-token-1")
+    difference = Difference(
+        path=("header", "x-echo"), kind=Class.VALUE, primary='"got zq-token-1"', secondary='""'
+    )
+    sides = (Side.LEGACY, reply), (Side.NEW, failure)
+    found = evidence(request, *sides, (difference,), REDACTION)
+    assert "zq-token" not in found.document + repr(found.differences)
+    assert "y%22z" not in found.document
+    assert "z&22" not in found.document
+    assert "got redacted:" in found.differences[0].primary
+
+
+def test_of_a_text_that_mentions_a_sensitive_name_no_line_is_kept() -> None:
+    text = b"password:\nzq-token-1\n"
+    line = Difference(path=("body", "1"), kind=Class.VALUE, primary='"zq-token-1"', secondary='"x"')
+    sides = (Side.LEGACY, a_reply(text)), (Side.NEW, a_reply(b"x\nx\n"))
+    found = evidence(a_request(), *sides, (line,), REDACTION)
+    assert "zq-token-1" not in found.document + repr(found.differences)
+
+
+def test_short_values_are_hidden_where_they_are_named_only() -> None:
+    found = kept(a_request(b'{"pin": "1234567"}', fields=JSON), a_reply(b"nr 1234567"))
+    assert "1234567" not in found["request"]["body"]
+    assert found["primary"]["body"] == "nr 1234567"
+
+
+def test_a_compressed_body_is_kept_as_what_it_holds() -> None:
+    packed = gzip.compress(b'{"a": 1, "token": "hunter2"}')
+    fields = JSON + b"Content-Encoding: gzip\r\n"
+    found = kept(a_request(packed, fields=fields), a_reply(packed[:-3], fields=fields))
+    assert json.loads(found["request"]["body"])["a"] == 1
+    assert SECRET not in found["request"]["body"]
+    assert found["primary"]["body"].startswith(f"<{len(packed) - 3} bytes, digest ")
+    assert "content-encoding" not in curl(found["request"], "http://new")
+
+
+def test_a_failure_is_kept_without_secrets_in_its_detail() -> None:
+    failure = Failure(cause=Cause.RESET, sent=True, detail="of ada@example.com")
+    assert "ada@" not in kept(a_request(), secondary=failure)["secondary"]["failure"]
 
 
 # as curl

@@ -58,7 +58,10 @@ IMPOSSIBLE: dict[Event, tuple[str, set[State]]] = {
         "a person waives what needs a person",
         EVERY - {State.DEAD, State.UNKNOWN},
     ),
-    Event.SUPERSEDE: ("only a later write in the lane supersedes", EVERY - {State.S_PENDING}),
+    Event.SUPERSEDE: (
+        "only what is owed, or may be, gives way to a later write",
+        EVERY - {State.S_PENDING, State.UNKNOWN},
+    ),
 }
 
 

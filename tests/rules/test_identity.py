@@ -143,12 +143,13 @@ def test_a_changed_payload_is_framed_by_its_length(chunked: bool) -> None:
 def test_a_spooled_request_keeps_its_file_when_its_target_changes() -> None:
     request = Request(
         method="PUT", target="/orders/42", head=b"PUT /orders/42 HTTP/1.1\r\n\r\n",
-        spool="somewhere", body_bytes=10**6,
+        spool="somewhere", body_bytes=10**6, spool_key=b"key",
     )  # fmt: skip
     changed = rebuilt(
         request, translate(translations("path:id"), seen(request), {("order", "42"): "9"})
     )
     assert (changed.spool, changed.body_bytes) == ("somewhere", 10**6)
+    assert changed.spool_key == b"key"
     assert changed.head == b"PUT /orders/9 HTTP/1.1\r\n\r\n"
 
 

@@ -1,11 +1,9 @@
-"""Routes: which one takes a request, whether it is mirrored and why not, its lanes, its percent."""
+"""Routes: which one takes a request, whether it is mirrored and why not."""
 
 import re
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rules.framing import RequestHead, parse_request
 from rules.identity import Translation
@@ -15,7 +13,6 @@ from rules.route import (
     Kill,
     Match,
     Mirrored,
-    Ordering,
     Plan,
     Policy,
     Route,
@@ -23,11 +20,9 @@ from rules.route import (
     captures,
     compile_path,
     hindrance,
-    is_sampled,
-    lanes,
     plan,
 )
-from rules.source import Parts, parse_source
+from rules.source import parse_source
 from rules.stage import Mirror, Stage
 
 DUAL = Stage.DUAL_LEGACY_PRIMARY
@@ -60,21 +55,9 @@ def planned(route: Route, policy: Policy | None = None, method: str = "POST") ->
     return plan(a_head(method), policy or a_policy(route))
 
 
-def parts_of(route: Route, target: str, payload: bytes = b"", head: bytes = b"") -> Parts:
-    spans = captures(route, target)
-    assert spans is not None
-    return Parts(target=target, head=head, payload=payload, captures=spans)
-
-
 def keyed(path: str, *keys: str, **more: object) -> Route:
     sources = tuple(parse_source(key) for key in keys)
     return a_route("orders", path, entity_keys=sources, **more)
-
-
-def lanes_of(route: Route, target: str, payload: bytes = b"", head: bytes = b"") -> tuple[str, ...]:
-    chosen = plan(a_head(target=target), a_policy(route))
-    assert chosen.route is route
-    return lanes(chosen, parts_of(route, target, payload, head))
 
 
 # which route
@@ -272,47 +255,7 @@ def test_a_write_of_a_route_that_is_gone_is_not_delivered() -> None:
     assert "no longer has" in hindrance(Side.LEGACY, "/orders/7", None, a_policy())
 
 
-# in which lanes
-
-
-@pytest.mark.parametrize(
-    ("keys", "payload", "expected"),
-    [
-        (("path:id",), b"", ("orders:7",)),
-        ((), b"", ("orders",)),
-        (("json:/id",), b'{"id": 7}', ("orders:7",)),
-        (("json:/id",), b"{}", ("orders",)),
-        (("json:/id",), b"not json", ("orders",)),
-        (("form:id",), b"id=a%20b&x=1", ("orders:a b",)),
-        (("header:X-Order",), b"", ("orders:9",)),
-        (("path:id", "json:/to"), b'{"to": "3"}', ("orders:3", "orders:7")),
-        (("json:/to", "path:id"), b'{"to": "3"}', ("orders:3", "orders:7")),
-        (("path:id", "json:/to"), b'{"to": "7"}', ("orders:7",)),
-        (("path:id", "json:/to"), b"{}", ("orders", "orders:7")),
-    ],
-)
-def test_lanes_are_the_entities_in_one_global_order(
-    keys: tuple[str, ...], payload: bytes, expected: tuple[str, ...]
-) -> None:
-    route = keyed("/orders/{id}", *keys)
-    head = b"POST / HTTP/1.1\r\nX-Order: 9\r\n\r\n"
-    assert lanes_of(route, "/orders/7", payload, head) == expected
-
-
-def test_two_spellings_of_one_key_are_one_lane() -> None:
-    route = keyed("/orders/{id}", "path:id")
-    assert lanes_of(route, "/orders/%37") == lanes_of(route, "/orders/7") == ("orders:7",)
-
-
-def test_routes_that_name_one_entity_share_its_lanes() -> None:
-    change = keyed("/orders/{id}", "path:id", entity="order")
-    pay = keyed("/orders/{id}/pay", "path:id", entity="order")
-    assert lanes_of(change, "/orders/7") == lanes_of(pay, "/orders/7/pay") == ("order:7",)
-
-
-def test_without_an_order_there_is_no_lane() -> None:
-    route = keyed("/orders/{id}", "path:id", ordering=Ordering.NONE)
-    assert lanes_of(route, "/orders/7") == ()
+# what is decided once
 
 
 @pytest.mark.parametrize(
@@ -328,50 +271,6 @@ def test_a_body_is_read_only_where_a_key_or_a_translation_stands_in_it(
     assert not a_route().reads_body
 
 
-# and within which percent
-
-
-def sampled(percent: float, target: str, salt: str = "twinwrite") -> bool:
-    route = keyed("/orders/{id}", "path:id")
-    category = Category(name="default", percent=percent)
-    policy = a_policy(route, category=category, salt=salt)
-    return is_sampled(planned(route, policy), policy, parts_of(route, target))
-
-
-@given(st.integers(0, 10**6), st.floats(0, 100), st.floats(0, 100))
-def test_an_entity_that_is_in_stays_in_when_the_percent_rises(
-    key: int, one: float, other: float
-) -> None:
-    low, high = sorted((one, other))
-    assert sampled(low, f"/orders/{key}") <= sampled(high, f"/orders/{key}")
-
-
-def test_a_percent_takes_about_its_share_of_the_entities() -> None:
-    share = sum(sampled(25.0, f"/orders/{key}") for key in range(2000)) / 2000
-    assert 0.2 < share < 0.3
-    assert not any(sampled(0.0, f"/orders/{key}") for key in range(100))
-    assert all(sampled(100.0, f"/orders/{key}") for key in range(100))
-
-
-def test_all_writes_of_an_entity_share_its_fate() -> None:
-    for key in range(50):
-        assert sampled(50.0, f"/orders/{key}") == sampled(50.0, f"/orders/{key}?note=1")
-
-
-def test_another_salt_takes_other_entities() -> None:
-    keys = [f"/orders/{key}" for key in range(100)]
-    assert [sampled(50.0, k) for k in keys] != [sampled(50.0, k, "other") for k in keys]
-
-
-def test_without_a_key_the_target_is_the_entity() -> None:
-    route = a_route()
-    category = Category(name="default", percent=50.0)
-    policy = a_policy(route, category=category)
-    chosen = planned(route, policy)
-    found = {is_sampled(chosen, policy, parts_of(route, f"/{n}")) for n in range(50)}
-    assert found == {True, False}
-
-
 def test_a_plan_keeps_what_it_was_made_from() -> None:
     route = a_route(path="/orders/{id}")
     policy = a_policy(route)
@@ -379,14 +278,6 @@ def test_a_plan_keeps_what_it_was_made_from() -> None:
     assert found.route is route
     assert found.category is policy.categories["default"]
     assert found.captures == {"id": (8, 9)}
-
-
-def test_a_missing_key_adds_the_routes_own_lane_and_keeps_the_others() -> None:
-    route = keyed("/items/{id}", "path:id", "json:/to", entity="item")
-
-    assert lanes_of(route, "/items/7", b'{"to": 8}') == ("item:7", "item:8")
-    assert lanes_of(route, "/items/7", b"{}") == ("item:7", route.name)
-    assert lanes_of(route, "/items/7", b"no JSON") == ("item:7", route.name)
 
 
 TRANSLATED = keyed("/users/{id}", translations=(Translation("user", parse_source("path:id")),))

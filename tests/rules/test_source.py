@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rules.coding import Unreadable
 from rules.framing import fields
-from rules.source import Parts, Place, Source, parse_source, read, write
+from rules.source import Parts, Place, Source, parse_source, read, read_all, write
 
 HEAD = (
     b"POST /orders/42 HTTP/1.1\r\nHost: shop\r\nX-Order:  42 \r\nX-order: 43\r\n"
@@ -264,6 +264,77 @@ def test_what_is_not_there_is_neither_read_nor_written(source: str) -> None:
     before = parts(payload=b'{"a": 1}')
     assert read(parse_source(source), before) is None
     assert write(parse_source(source), before, "7") == before
+
+
+# all of several
+
+
+def all_of(text: str, given_parts: Parts) -> list[str | None]:
+    return list(read_all(parse_source(text), given_parts))
+
+
+@pytest.mark.parametrize(
+    ("pointer", "payload", "values"),
+    [
+        ("/items/*/id", b'{"items": [{"id": 1}, {"id": "b"}, {"id": 1}]}', ["1", "b", "1"]),
+        ("/items/*/id", b'{"items": {"x": {"id": 1}, "*": {"id": 2}}}', ["1", "2"]),
+        ("/*", b'[1, "\\ud800", null]', ["1", "\\ud800", None]),
+        ("/*/*", b'[[1], {"a": 2}, [], 3]', ["1", "2", None]),
+        ("/a/*/0", b'{"a": [[7, 8], []]}', ["7", None]),
+        ("/*/id", b'\xef\xbb\xbf [{"id": 1, "id": 2}] ', ["2"]),  # of a repeated name the last
+        ("/*/id", b"[]", []),
+        ("/*/id", b"{}", []),
+        ("/*/id", b"7", [None]),
+        ("/items/*/id", b"{}", [None]),
+        ("/items/*/id", b" ", [None]),
+    ],
+)
+def test_a_star_in_a_pointer_is_each_element_or_member(
+    pointer: str, payload: bytes, values: list[str | None]
+) -> None:
+    assert all_of(f"json:{pointer}", parts(payload=payload)) == values
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"[", "no_json"),
+        (b"\x1f\x8b compressed", "no_json"),
+        (b"[" * 100_000, "no_json"),
+        (b"[" + b"9" * 5000 + b"]", "no_json"),
+        (b"[1, true]", "no_scalar"),
+        (b"[1, 1.0]", "no_scalar"),
+        (b"[1, [2]]", "no_scalar"),
+    ],
+    ids=range(7),
+)
+def test_elements_that_may_be_values_are_not_guessed_at(payload: bytes, reason: str) -> None:
+    with pytest.raises(Unreadable, match=f"^{reason}$"):
+        all_of("json:/*", parts(payload=payload))
+
+
+def test_a_repeated_header_pair_or_name_has_all_of_its_values() -> None:
+    assert all_of("header:X-ORDER", parts()) == ["42", "43"]
+    assert all_of("header:X-Utf", parts()) == ["caf\u00e9"]
+    assert all_of("header:X-None", parts()) == [None]
+    assert all_of("query:a", parts(f"/x?{PAIRS}")) == ["1", "2"]
+    assert all_of("form:a", parts(payload=PAIRS.encode())) == ["1", "2"]
+    assert all_of("form:none", parts(payload=PAIRS.encode())) == [None]
+    assert all_of("query:ids", parts("/x?ids=1,2&ids=")) == ["1,2", ""]
+
+
+@pytest.mark.parametrize("source", ["path:id", "json:/id", "query:of", "header:X-Utf"])
+def test_what_stands_there_once_is_the_only_one_of_all(source: str) -> None:
+    once = parts("/orders/42?of=7", b'{"id": 1}', {"id": (8, 10)})
+    assert all_of(source, once) == [read(parse_source(source), once)]
+
+
+@pytest.mark.parametrize(
+    ("source", "is_unbounded"),
+    [("json:/*/id", True), ("form:id", True), ("json:/id", False), ("query:id", False)],
+)
+def test_a_body_may_name_any_number(source: str, is_unbounded: bool) -> None:
+    assert parse_source(source).is_unbounded is is_unbounded
 
 
 TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -7,7 +7,7 @@ import socket
 import sys
 import tomllib
 from asyncio.subprocess import PIPE
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -62,9 +62,12 @@ def write_config(directory: Path, text: str) -> Path:
     return file
 
 
-async def start_sidecar(config: Path, **settings: str) -> Sidecar:
-    """Start `twinwrite run -c config`, wait until it serves; `settings` are its variables."""
-    command = [sys.executable, "-m", "proxy", "run", "-c", str(config)]
+async def start_sidecar(config: Path, *within: str, **settings: str) -> Sidecar:
+    """Start `twinwrite run -c config`, wait until it serves; `settings` are its variables.
+
+    `within`: a command that runs the one behind it, such as `nsenter`.
+    """
+    command = [*within, sys.executable, "-m", "proxy", "run", "-c", str(config)]
     log = config.with_name("sidecar.log")
     child = await Child.start(command, environment=environment(**settings), log=log)
     told = child.fields()
@@ -142,10 +145,12 @@ def assert_balanced(status: Status) -> None:
     assert status["accepted"] == entered, status
 
 
-async def run_cli(*arguments: str, **settings: str) -> tuple[int, str, str]:
-    """Run `twinwrite ARGUMENTS` to its end: exit code, stdout, stderr."""
+async def run_cli(
+    *arguments: str, within: Sequence[str] = (), **settings: str
+) -> tuple[int, str, str]:
+    """Run `twinwrite ARGUMENTS` to its end: exit code, stdout, stderr. `within`: as in `start_sidecar`."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "proxy", *arguments),
+        *(*within, sys.executable, "-m", "proxy", *arguments),
         stdout=PIPE,
         stderr=PIPE,
         env=environment(**settings),

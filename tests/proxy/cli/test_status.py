@@ -53,3 +53,14 @@ async def test_without_sidecar_and_journal_it_says_so(tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert "no sidecar answers on the admin port" in result.stderr
+
+
+async def test_it_names_the_command_for_what_needs_a_person(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, aiohttp.ClientSession() as session:
+        w.legacy.answers["/things/1"] = (500, {})
+        async with session.put(f"{w.url}/things/1", data=b"x"):
+            pass
+        await w.delivered()
+        shown = await invoke(w, "status")
+
+    assert "1 unknown: see `twinwrite unknown list`" in shown.output

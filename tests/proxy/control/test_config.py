@@ -21,9 +21,10 @@ from rules.framing import RequestHead, parse_request
 from rules.identity import Harvest, Translation
 from rules.message import Side
 from rules.pointer import compile_pattern
-from rules.route import Kill, Mirrored, Ordering, plan
+from rules.route import Kill, Mirrored, Ordering, Scope, Sharing, plan
 from rules.source import parse_source
 from rules.stage import Stage
+from rules.tolerance import Rule, RuleKind
 
 URLS = """
 [backends.legacy]
@@ -154,6 +155,7 @@ def test_a_route_is_built_from_all_of_its_keys() -> None:
             mirror='"always"',
             entity='"order"',
             entity_key='["path:id", "json:/other"]',
+            entity_scope='"below"',
             ordering='"completion"',
             applied_redirects="true",
             ignore='["/b", "/a"]',
@@ -175,13 +177,17 @@ def test_a_route_is_built_from_all_of_its_keys() -> None:
     assert built.mirrored is Mirrored.ALWAYS
     assert built.entity == "order"
     assert built.entity_keys == (parse_source("path:id"), parse_source("json:/other"))
+    assert (built.scope, built.sharing) == (Scope.BELOW, Sharing.LEVELS)
     assert built.ordering is Ordering.COMPLETION
     assert built.applied_redirects
     assert built.comparison == Comparison(
         checksum=Checksum.SHA256,
         headers=("etag",),
-        ignore=(compile_pattern("/a"), compile_pattern("/b")),
-        unordered=(compile_pattern("/tags"),),
+        rules=(
+            Rule(name="/a", kind=RuleKind.IGNORE, paths=(compile_pattern("/a"),), everywhere=True),
+            Rule(name="/b", kind=RuleKind.IGNORE, paths=(compile_pattern("/b"),)),
+            Rule(name="/tags", kind=RuleKind.UNORDERED, paths=(compile_pattern("/tags"),)),
+        ),
         body_bytes_max=9,
     )
     assert built.harvests == (Harvest("order", parse_source("header:Location")),)
@@ -191,6 +197,26 @@ def test_a_route_is_built_from_all_of_its_keys() -> None:
 @pytest.mark.parametrize("rest", ["[compare]\nenabled = false\n" + route(), route(compare="false")])
 def test_a_route_may_go_without_comparison(rest: str) -> None:
     assert made(rest=rest).policy.routes[0].comparison is None
+
+
+def test_only_routes_whose_entity_needs_it_share_lanes() -> None:
+    config = made(
+        rest=route("bulk", path='"/_bulk"', entity='"order"', entity_scope='"all"')
+        + route("change", path='"/orders/{id}"', entity='"order"', entity_key='["path:id"]')
+        + route("order", path='"/old/{id}"', entity_key='["path:id"]')
+        + route("batch", path='"/batch"', entity='"user"', entity_key='["json:/*/id"]')
+        + route("user", path='"/users/{id}"', entity_key='["path:id"]')
+        + route("item", path='"/items/{id}"', entity_key='["path:id"]')
+    )
+    assert {each.name: each.sharing for each in config.policy.routes} == {
+        "bulk": Sharing.ENTITY,
+        "change": Sharing.ENTITY,
+        "order": Sharing.ENTITY,  # its name is its entity
+        "batch": Sharing.ENTITY,
+        "user": Sharing.ENTITY,
+        "item": Sharing.NOTHING,
+    }
+    assert [each.name for each in config.policy.routes if each.path_key] == ["item"]
 
 
 def test_categories_are_the_built_in_ones_as_changed_and_the_new_ones() -> None:
@@ -239,8 +265,46 @@ def test_categories_are_the_built_in_ones_as_changed_and_the_new_ones() -> None:
             'routes[0].translate."path:x" = "path:x": must name a capture of the path /o/{id...}',
         ),
         (
+            route(path='"/o/{id}"', probe='"/o/{idd}"', probe_equals='["/a"]'),
+            'routes[0].probe = "/o/{idd}": {idd} must be a capture of the path /o/{id}',
+        ),
+        (
+            route(probe='"o/1"', probe_equals='["/a"]'),
+            'routes[0].probe = "o/1": must be a path as it is on the wire, with captures,'
+            " and a query if need be",
+        ),
+        (
+            route(probe='"/o"', methods='["PUT", "DELETE"]'),
+            "routes[0].probe_equals = []: must name what has to agree",
+        ),
+        (
+            route(probe_equals='["/a"]'),
+            'routes[0].probe = "": must name what is read, for probe_equals',
+        ),
+        (
+            route(reask="true", ordering='"completion"'),
+            'routes[0].reask = true: contradicts ordering = "completion" of r: writes overlap',
+        ),
+        (
+            route(probe='"/o"', probe_equals='["/a"]', entity='"e"')
+            + route("s", ordering='"completion"', entity='"e"'),
+            'routes[0].probe = "/o": contradicts ordering = "completion" of s: writes overlap',
+        ),
+        (
             route(ordering='"none"', entity_key='["json:/id"]'),
             'routes[0].ordering = "none": contradicts entity_key, which asks for an order',
+        ),
+        (
+            route(ordering='"none"', entity_scope='"all"'),
+            'routes[0].ordering = "none": contradicts entity_scope, which asks for an order',
+        ),
+        (
+            route(entity_scope='"all"', entity_key='["json:/id"]'),
+            'routes[0].entity_scope = "all": contradicts entity_key, which asks for less',
+        ),
+        (
+            route(entity_scope='"below"'),
+            'routes[0].entity_scope = "below": asks for entity_key: below what',
         ),
     ],
 )
@@ -478,8 +542,18 @@ def test_a_tunnel_is_no_surprise_where_nothing_is_mirrored() -> None:
         ),
         (
             "",
+            route(entity_scope='"all"', entity='"order"'),
+            'routes[0] (r): entity_scope = "all": no other route has the entity "order"',
+        ),
+        (
+            "",
             route(compare="false", unordered='["/x"]'),
-            "routes[0] (r): compare = false: ignore and unordered have no effect",
+            "routes[0] (r): compare = false: ignore, unordered and rules have no effect",
+        ),
+        (
+            "",
+            route(match='"exact"', unordered='["/x"]'),
+            'routes[0] (r): match = "exact": ignore, unordered and rules have no effect',
         ),
         (
             "",

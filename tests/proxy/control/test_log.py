@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from proxy.control.log import Log
+from proxy.control.log import CAUSES_MAX, Log
 
 
 def logged(write: str, event: str, **fields: str | float | bool | None) -> dict[str, object]:
@@ -41,7 +41,7 @@ def test_a_failure_is_logged_with_its_traceback() -> None:
         Log(stream).failure("task_failed", error)
     found = json.loads(stream.getvalue())
     assert (found["level"], found["event"]) == ("error", "task_failed")
-    assert found["error"] == "KeyError('why')"
+    assert found["error"] == "KeyError: ***"
     assert "test_a_failure_is_logged_with_its_traceback" in found["traceback"]
 
 
@@ -81,3 +81,48 @@ def test_a_reader_that_went_away_fails_nobody() -> None:
     log = Log(Gone())
     log.info("first")
     log.error("second")
+
+
+def failed(error: BaseException) -> dict[str, str]:
+    stream = io.StringIO()
+    Log(stream).failure("task_failed", error)
+    found: dict[str, str] = json.loads(stream.getvalue())
+    return found
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("hunter2"),
+        ValueError("invalid literal for int() with base 10: 'hunter2'"),
+        ValueError('it\'s "hunter2"\nhunter2"'),
+        UnicodeEncodeError("ascii", "hunter2\xe9", 7, 8, "ordinal not in range(128)"),
+        ValueError("of sk_live_4eC39HqLyjWDhunter2"),
+    ],
+)
+def test_a_failure_does_not_tell_the_data_it_failed_on(error: BaseException) -> None:
+    kept = "a local variable: hunter" + "2"
+    try:
+        raise RuntimeError(f"while at {error!r}") from error
+    except RuntimeError as outer:
+        found = failed(outer)
+    assert "***" in found["error"]
+    assert kept not in found["traceback"]
+    told = [line for line in found["traceback"].splitlines() if not line.startswith(" ")]
+    assert told[-1].startswith(f"{type(error).__name__}: ")
+    assert not [line for line in told if "hunter2" in line]
+
+
+def test_a_chain_of_failures_ends() -> None:
+    error = first = ValueError("0")
+    for number in range(1, 50):
+        error.__cause__ = ValueError(str(number))
+        error = error.__cause__
+    assert failed(first)["traceback"].count("ValueError") == CAUSES_MAX
+
+
+def test_secrets_in_the_texts_of_an_event_are_hidden_by_their_shape() -> None:
+    assert logged("error", "spool_failed", error="at ada@example.com", n=4111111111111111) == {
+        "at": "2026-11-20T08:00:00.005Z", "level": "error", "event": "spool_failed",
+        "error": "at ***", "n": 4111111111111111,
+    }  # fmt: skip

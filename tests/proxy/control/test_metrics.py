@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.control.metrics import DECLARED, LATENCY, Metrics, Reading
 from proxy.control.tally import Tally
+from rules.compare import Verdict, VerdictKind
 from rules.fate import State
 from rules.message import Reply, Role
 from rules.route import Skip
@@ -34,6 +35,7 @@ def scraped(tally: Tally) -> dict[tuple[str, tuple[tuple[str, str], ...]], float
 def test_every_declared_metric_is_shown() -> None:
     tally = Tally()
     tally.outcome(Role.PRIMARY, Reply(status=200, head=b"", latency_s=0.003))
+    tally.judged("r", "default", Verdict(kind=VerdictKind.IGNORED, reason="", ignored=("/at",)))
     shown = {name for name, _ in scraped(tally)}
 
     assert {f"twinwrite_{declared.name}" for declared in DECLARED} <= shown
@@ -64,6 +66,17 @@ def test_a_breaker_shows_the_state_it_is_in() -> None:
     found = scraped(Tally())
 
     assert found["twinwrite_breaker_state", (("category", "default"), ("state", "open"))] == 1
+
+
+def test_agreement_is_shown_once_something_was_comparable() -> None:
+    tally = Tally()
+    tally.judged("r", "debug", Verdict(kind=VerdictKind.SKIPPED, reason=""))
+    assert not [name for name, _ in scraped(tally) if "agreement" in name]
+    for kind in (VerdictKind.MATCH, VerdictKind.IGNORED, VerdictKind.MISMATCH, VerdictKind.MATCH):
+        tally.judged("r", "debug", Verdict(kind=kind, reason="", ignored=("/at",)))
+    found = scraped(tally)
+    assert found["twinwrite_agreement_ratio", (("category", "debug"),)] == 0.75
+    assert found["twinwrite_rule_uses_total", (("route", "r"), ("rule", "/at"))] == 4
 
 
 async def test_the_law_holds_on_a_scrape_of_a_running_sidecar(tmp_path: Path) -> None:

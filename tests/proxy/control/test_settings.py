@@ -6,7 +6,8 @@ from dataclasses import fields
 import pytest
 
 from proxy.control.address import Address
-from proxy.control.evidence import Compare, Ledger, Redact
+from proxy.control.comparing import Compare, Rule
+from proxy.control.evidence import Ledger, Redact
 from proxy.control.keys import NESTED, Key, Shape, keys
 from proxy.control.owed import Breaker, Delivery, Journal
 from proxy.control.ports import Admin, Listen
@@ -18,7 +19,7 @@ from rules.compare import Checksum
 
 TABLES = (
     Settings, Listen, ListenTls, Admin, Backend, BackendTls, Journal, Delivery, Breaker,
-    Compare, Ledger, Redact, Category, Route, Harvest,
+    Compare, Rule, Ledger, Redact, Category, Route, Harvest,
 )  # fmt: skip
 KEYS = [
     pytest.param(table, each, id=f"{table.__name__}.{each.name}")
@@ -98,7 +99,7 @@ GOOD = [
     (Route, "path", ["/", "/a%20b", "/{id}", "/a/{id}/{rest...}", "/a:b;c=d"]),
     (Route, "host", ["", "shop.example.org:8080"]),
     (Route, "entity", ["", "order"]),
-    (Route, "entity_key", ["path:id", "json:/a/0", "header:X-Id", "form:id", "query:id"]),
+    (Route, "entity_key", ["path:id", "json:/a/*/0", "header:X-Id", "form:id", "query:id"]),
     (Harvest, "from", ["json:/id", "header:Location"]),
 ]
 BAD = [
@@ -114,8 +115,8 @@ BAD = [
     (Route, "name", ["", "a:b", " a", "a\n", "x" * 65, '"']),
     (Route, "methods", ["", "post", "P OST"]),
     (Route, "path", ["", "a", "/a b", "/ä", "/a?b", "/a#b", "/{a}/{a}", "/{", "/{a-b}"]),
-    (Route, "entity_key", ["", "id", "path:", "body:id", "json:id", "header:a b"]),
-    (Harvest, "from", ["path:id", "form:id", "json:id", "header:"]),
+    (Route, "entity_key", ["", "id", "path:", "body:id", "json:id", "header:a b", "json:/a*"]),
+    (Harvest, "from", ["path:id", "form:id", "json:id", "header:", "json:/*/id"]),
 ]
 
 
@@ -149,6 +150,7 @@ def test_a_good_pair_is_taken(name: str, pair: tuple[str, str]) -> None:
         ("translate", ("id", "order")),
         ("translate", ("json:/id", "an order")),
         ("translate", ("json:/id", "")),
+        ("translate", ("json:/items/*/id", "order")),
         ("translate", ("header:Host", "order")),
         ("translate", ("header:content-length", "order")),
     ],

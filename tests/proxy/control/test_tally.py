@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.control.tally import LATENCY_BOUNDS_S, Tally
-from rules.compare import VerdictKind
+from rules.compare import Verdict, VerdictKind
 from rules.fate import State
 from rules.message import Cause, Failure, Reply, Role
 from rules.route import Skip
@@ -69,3 +69,15 @@ def test_two_tallies_share_nothing() -> None:
     assert other.latencies[Role.PRIMARY].total == 0.0
     assert other.outcomes == {}
     assert other.skips[Skip.ROUTE] == 0
+
+
+def test_verdicts_are_counted_by_category_and_rules_by_what_they_took() -> None:
+    tally = Tally()
+    for ignored in (("/at",), ("/at", "/id"), ()):
+        kind = VerdictKind.IGNORED if ignored else VerdictKind.MATCH
+        tally.judged("r", "debug", Verdict(kind=kind, reason="", ignored=ignored))
+    assert tally.rules == {("r", "/at"): 2, ("r", "/id"): 1}
+    assert {kind: n for kind, n in tally.agreements["debug"].items() if n} == {
+        VerdictKind.IGNORED: 2,
+        VerdictKind.MATCH: 1,
+    }

@@ -35,6 +35,7 @@ FAST = {
     "BREAKER_ENABLED": "false",
     "DELIVERY_BACKOFF_FIRST_MS": "10",
     "DELIVERY_BACKOFF_MAX_MS": "50",
+    "DELIVERY_ON_DEAD": "skip",
     "BACKENDS_NEW_FIRST_BYTE_TIMEOUT_MS": "200",
 }
 
@@ -128,7 +129,7 @@ async def background(
     tally, stream = Tally(), io.StringIO()
     loop = asyncio.get_running_loop()
     journal = await Journal.open(config.journal, tally, clock or Clock())
-    ledger = await Ledger.open(journal.directory, config.ledger.samples_max, clock or Clock())
+    ledger = await Ledger.open(journal.directory, config.ledger, clock or Clock())
     pools = {side: Pool(config.backends[side]) for side in Side}
     exits = {side: Exit(side, config.backends[side], HOP, {}, Log(stream)) for side in Side}
     identities, fibers = Identities(journal.pairs, tally), Fibers(Log(stream))
@@ -144,13 +145,13 @@ async def background(
 
     delivery = Delivery(rooms, config.delivery, config.fate_limits, route_of, chance)
     found = Background(config, rooms, pools, delivery, ledger, stream)
-    delivery.resume(await journal.standing(OWED))
+    delivery.resume(await journal.standing(OWED | {State.DEAD}))
     if not config.policy.kill_switch:
         delivery.start()
     try:
         yield found
     finally:
-        delivery.paused = True
+        delivery.pause()
         await fibers.cancel()
         rooms.secondary.close()
         for pool in pools.values():

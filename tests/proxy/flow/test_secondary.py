@@ -1,10 +1,13 @@
 """One try at the secondary: what is translated, what is sent, and how the two replies are judged."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from proxy.flow.secondary import (
     APART_BYTES_MIN,
@@ -16,7 +19,7 @@ from proxy.flow.secondary import (
     Tried,
     Untranslatable,
 )
-from rules.compare import VerdictKind
+from rules.compare import Comparison, VerdictKind
 from rules.identity import Pair
 from rules.message import Cause, Failure, Reply, Request, Role, Side
 from tests.proxy.flow.background import HOP, Background, background, configured
@@ -41,6 +44,11 @@ path = "/orders/{id}/pay"
 name = "blind"
 path = "/blind"
 compare = false
+[[routes]]
+name = "ruled"
+path = "/ruled"
+category = "debug"
+rules = [{ name = "clock", kind = "time", paths = ["/at"], within_seconds = 1 }]
 """
 
 
@@ -287,3 +295,49 @@ async def test_a_reply_that_is_too_long_is_not_compared(tmp_path: Path) -> None:
         found = await tried(b, a_job(b, a_request()))
         assert found.verdict is not None
         assert found.verdict.kind is VerdictKind.NOT_COMPARABLE
+
+
+async def test_what_is_compared_is_counted_with_its_time_and_the_rules_it_used(
+    tmp_path: Path,
+) -> None:
+    async with trying(tmp_path) as (b, _, new):
+        new.will("/ruled", *(Answer(200, b'{"at": 2}', ()),) * 2, Answer(200, b'{"at": 1}', ()))
+        for size in (1, APART_BYTES_MIN):
+            ours = a_reply(200, b'{"at": 1}' + b" " * size)
+            found = await tried(b, a_job(b, a_request("PUT", "/ruled"), ours))
+            assert found.verdict is not None
+            assert (found.verdict.kind, found.verdict.ignored) == (VerdictKind.IGNORED, ("clock",))
+        await tried(b, a_job(b, a_request("PUT", "/ruled"), a_reply(200, b'{"at": 1}')))
+        assert b.tally.rules == {("ruled", "clock"): 2}
+        assert b.tally.compared == 2  # what is equal as it came costs nothing
+        assert b.tally.compare_seconds > 0
+        assert b.tally.agreements["debug"][VerdictKind.MATCH] == 1
+
+
+async def test_a_comparison_that_fails_costs_its_verdict_and_nothing_else(tmp_path: Path) -> None:
+    async with trying(tmp_path) as (b, _, new):
+        told: list[str] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(repr(context["exception"])))
+        new.always = Answer(200, b"[2]", ())
+        for body in (b"[1]", b"[1]" + b" " * APART_BYTES_MIN):
+            job = a_job(b, a_request(), a_reply(200, body))
+            broken = replace(job.route, comparison=Broken())
+            found = await tried(b, structs.replace(job, route=broken))
+            assert found.verdict is not None
+            assert (found.verdict.kind, found.verdict.reason) == (VerdictKind.ERROR, "defect")
+            assert isinstance(found.outcome, Reply)
+        loop.set_exception_handler(None)
+        assert len(told) == 2
+        assert b.tally.agreements["default"][VerdictKind.ERROR] == 2
+
+
+class Broken(Comparison):
+    """A comparison with a defect: it breaks where the long way begins."""
+
+    __slots__ = ()
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "chosen":
+            raise RuntimeError("a defect")
+        return super().__getattribute__(name)

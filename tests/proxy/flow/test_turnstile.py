@@ -95,6 +95,21 @@ def test_a_lane_that_is_free_is_entered_without_a_wait() -> None:
     assert turnstile.enter(Slot[None](), ())
 
 
+def test_who_wants_a_lane_alone_waits_for_all_that_share_it() -> None:
+    turnstile = Turnstile()
+    one, two, whole, late = (Slot[None]() for _ in range(4))
+    assert turnstile.enter(one, ("^order:", "order:1"))
+    assert turnstile.enter(two, ("^order:", "order:2"))
+    assert not turnstile.enter(whole, ("order:",))
+    assert not turnstile.enter(late, ("^order:", "order:3"))
+    turnstile.leave(one, ("^order:", "order:1"))
+    assert not whole.done
+    turnstile.leave(two, ("^order:", "order:2"))
+    assert (whole.done, late.done) == (True, False)
+    turnstile.leave(whole, ("order:",))
+    assert late.done
+
+
 def test_who_leaves_lets_the_next_one_through_at_once() -> None:
     turnstile = Turnstile()
     turns = [Slot[None]() for _ in range(3)]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.cipher import SEALED, Cipher
 from proxy.store.intent import (
     PIECE_BYTES,
     Damaged,
@@ -136,6 +137,47 @@ def test_a_spool_file_that_is_gone_is_noticed(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(Damaged, match="cannot be read: No such file"):
         unpack_request(packed, expected, file)
+
+
+# encrypted
+
+
+@given(requests)
+def test_an_encrypted_request_comes_back_as_it_was(request: Request) -> None:
+    cipher = Cipher([bytes(32)])
+    packed = pack_request(request, cipher, 7)
+    assert packed.startswith(SEALED)
+    assert unpack_request(packed, seal(packed, None), None, cipher, 7) == request
+
+
+@given(replies)
+def test_an_encrypted_reply_comes_back_as_it_was(reply: Reply) -> None:
+    cipher = Cipher([bytes(32)])
+    assert unpack_reply(pack_reply(reply, 100, cipher, 7), cipher, 7) == reply
+
+
+def test_what_is_encrypted_belongs_to_its_intent_and_is_a_request_or_a_reply() -> None:
+    cipher = Cipher([bytes(32)])
+    packed = pack_request(a_request(), cipher, 7)
+    with pytest.raises(Damaged, match="cannot be decrypted: it is not what was encrypted"):
+        unpack_request(packed, seal(packed, None), None, cipher, 8)
+    with pytest.raises(Damaged, match="cannot be decrypted"):
+        unpack_reply(digest(packed) + packed, cipher, 7)
+
+
+def test_without_the_key_an_encrypted_payload_is_damaged() -> None:
+    packed = pack_request(a_request(), Cipher([bytes(32)]), 7)
+    with pytest.raises(Damaged, match="no key is given"):
+        unpack_request(packed, seal(packed, None), None, None, 7)
+    with pytest.raises(Damaged, match="its key is not given"):
+        unpack_request(packed, seal(packed, None), None, Cipher([b"x" * 32]), 7)
+
+
+def test_a_body_in_a_file_that_is_not_encrypted_is_not_journaled_under_a_key() -> None:
+    request = a_request()
+    request = Request(method="PUT", target="/", head=request.head, spool="7", body_bytes=3)
+    with pytest.raises(AssertionError, match="not encrypted"):
+        pack_request(request, Cipher([bytes(32)]), 7)
 
 
 def test_an_identity_has_a_value_on_each_side() -> None:

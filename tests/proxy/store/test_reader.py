@@ -153,3 +153,68 @@ async def test_a_reader_does_not_write(tmp_path: Path) -> None:
     assert (tmp_path / "journal.db").read_bytes() == before
     with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@in_both_places
+async def test_intents_can_be_chosen_by_lane_reason_and_age(tmp_path: Path, with_row: bool) -> None:
+    async with opened(tmp_path) as journal:
+        await some_intents(journal, with_row=with_row)
+        await settled(journal, an_intent("b", received_at=1_800_000_100.0))
+        await written(journal)
+
+        def ids(**only: object) -> list[int]:
+            found = reader.intents(tmp_path, only=reader.Only(**only))  # type: ignore[arg-type]
+            return [each["id"] for each in found]
+
+        assert ids(lane="a") == [2, 1]
+        assert ids(lane="b") == [5, 1]
+        assert ids(reason="rejected") == [2]
+        assert ids(before=1_800_000_050.0) == [4, 3, 2, 1]
+        assert ids(lane="b", before=1_800_000_050.0) == [1]
+
+
+@in_both_places
+async def test_a_letter_has_its_request_as_it_was_journaled(tmp_path: Path, with_row: bool) -> None:
+    async with opened(tmp_path) as journal:
+        await some_intents(journal, with_row=with_row)
+        found = reader.letter(tmp_path, 2)
+
+    assert found is not None
+    assert (found.request, found.trouble) == (a_request("POST", "/n"), "")
+    assert (found.intent["reason"], found.intent["lanes"]) == ("s_rejected", ["a"])
+    assert reader.letter(tmp_path, 7) is None
+
+
+async def test_a_letter_that_is_damaged_or_removed_says_so(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        await some_intents(journal, with_row=True)
+        for sql, trouble in (
+            ("UPDATE intents SET digest = x'00'", "digest differs"),
+            ("UPDATE intents SET payload = NULL", "is removed"),
+        ):
+            await journal.writer.call(lambda db, sql=sql: db.execute(sql))  # type: ignore[misc]
+            found = reader.letter(tmp_path, 2)
+            assert found is not None
+            assert found.request is None
+            assert trouble in found.trouble
+
+
+@in_both_places
+async def test_what_is_owed_stands_in_the_primarys_order_with_what_it_waits_for(
+    tmp_path: Path, with_row: bool
+) -> None:
+    async with opened(tmp_path) as journal:
+        await some_intents(journal, with_row=with_row)
+        made = kept if with_row else settled
+        for lanes in (("a",), ("^a",), ("c",)):
+            await made(journal, an_intent(*lanes))
+        await written(journal)
+        found = reader.standing(tmp_path)
+        letter = reader.letter(tmp_path, 2)
+
+        assert [(each["id"], each["state"]) for each in found] == [
+            (1, "s_pending"), (2, "dead"), (5, "s_pending"), (6, "s_pending"), (7, "s_pending"),
+        ]  # fmt: skip
+        assert letter is not None
+        assert reader.waiting_behind(tmp_path, letter.intent) == 2
+        assert (reader.stuck(found, blocks=True), reader.stuck(found, blocks=False)) == (2, 0)

@@ -1,5 +1,6 @@
 """Bodies: in memory while they are small, whole in a file when not, and never beyond the limit."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.cipher import FRAME_BYTES, BadSeal
 from proxy.wire.body import Memory, Spool, TooLarge, discard, in_memory, open_spool
 from rules.message import Request
 from tests.proxy.wire.raw import a_request
@@ -116,6 +118,94 @@ def test_discarding_removes_the_file_of_a_request_if_there_is_one(tmp_path: Path
     discard(request)
     discard(request)
     discard(a_request())
+    assert not list(tmp_path.iterdir())
+
+
+# encrypted ones
+
+
+def sealed(path: Path, pieces: list[bytes], memory_max: int = 0) -> Request:
+    """A request whose body came in these pieces and lies encrypted in its file."""
+    spool = Spool(path, memory_max, limit=10 * FRAME_BYTES, sealed=True)
+    for piece in pieces:
+        spool.add(piece)
+    spool.close()
+    assert spool.in_file
+    return Request(
+        method="PUT", target="/a", head=b"", spool=str(path), body_bytes=spool.size, spool_key=spool.key
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [1], [FRAME_BYTES], [FRAME_BYTES, 1], [FRAME_BYTES + 1], [0, 5, 0], [1000] * 200,
+        [3 * FRAME_BYTES, 0, 7, FRAME_BYTES], [FRAME_BYTES - 1, 1, FRAME_BYTES],
+    ],
+)  # fmt: skip
+def test_an_encrypted_body_comes_back_however_it_arrived(tmp_path: Path, sizes: list[int]) -> None:
+    pieces = [bytes([number % 251]) * size for number, size in enumerate(sizes, 1)]
+    request = sealed(tmp_path / "body", pieces)
+    assert in_memory(request).body == b"".join(pieces)
+    assert (in_memory(request).spool, in_memory(request).spool_key) == (None, b"")
+    with open_spool(request) as file:
+        assert b"".join(iter(lambda: file.read(4 * FRAME_BYTES), b"")) == b"".join(pieces)
+
+
+def test_nothing_of_an_encrypted_body_is_in_its_file(tmp_path: Path) -> None:
+    request = sealed(tmp_path / "body", [b"canary " * 100] * 300, memory_max=5000)
+    stored = (tmp_path / "body").read_bytes()
+    assert b"canary" not in stored
+    assert (tmp_path / "body").stat().st_mode & 0o777 == 0o600
+    frames = -(-request.body_bytes // FRAME_BYTES)
+    assert len(stored) == request.body_bytes + 16 * frames
+
+
+def test_no_more_than_a_frame_waits_in_memory_while_an_encrypted_body_arrives(
+    tmp_path: Path,
+) -> None:
+    spool = Spool(tmp_path / "body", 0, limit=10 * FRAME_BYTES, sealed=True)
+    for count in range(1, 401):
+        spool.add(b"x" * 1000)
+        assert spool.path.stat().st_size >= count * 1000 - FRAME_BYTES
+        assert sum(map(len, spool._pieces)) <= FRAME_BYTES
+    spool.discard()
+    assert not list(tmp_path.iterdir())
+
+
+def test_each_encrypted_body_has_a_key_of_its_own(tmp_path: Path) -> None:
+    one, two = (sealed(tmp_path / name, [b"body"]) for name in ("one", "two"))
+    assert one.spool_key != two.spool_key
+    (tmp_path / "one").write_bytes((tmp_path / "two").read_bytes())
+    with pytest.raises(BadSeal):
+        in_memory(one)
+    assert in_memory(two).body == b"body"
+
+
+def test_a_small_body_needs_no_key(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "body", memory_max=4, limit=100, sealed=True)
+    spool.add(b"abcd")
+    spool.close()
+    assert (spool.in_file, spool.memory(), spool.key) == (False, b"abcd", b"")
+
+
+def test_an_encrypted_spool_is_opened_only_if_it_is_whole(tmp_path: Path) -> None:
+    request = sealed(tmp_path / "body", [b"0123456789"])
+    path = tmp_path / "body"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(OSError, match="25 bytes, not 26"):
+        open_spool(request)
+
+
+def test_the_end_of_an_encrypted_body_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "body", 0, limit=100, sealed=True)
+    spool.add(b"x")
+    broken = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(broken, spool._file)
+    os.close(broken)
+    with pytest.raises(OSError, match="No space left"):
+        spool.close()
+    spool.discard()
     assert not list(tmp_path.iterdir())
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import math
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
 from proxy.control.sides import Backend
+from proxy.wire.body import Spool
 from proxy.wire.connection import FILE_PIECE_BYTES, Connection
 from proxy.wire.pool import Exchange, Pool
 from rules.message import Cause, Failure, Framing, Outcome, Reply, Request
@@ -648,6 +650,48 @@ async def test_a_request_that_is_given_up_does_not_end_as_a_whole_one(tmp_path: 
         assert isinstance(outcome, Failure)
         assert outcome.sent
         await until(lambda: pool._places == 0)
+
+
+def encrypted(path: Path, body: bytes) -> Request:
+    spool = Spool(path, 0, len(body), sealed=True)
+    spool.add(body)
+    spool.close()
+    request = a_request("PUT", spool=path, size=len(body))
+    return Request(
+        method=request.method, target=request.target, head=request.head, spool=request.spool,
+        body_bytes=request.body_bytes, spool_key=spool.key,
+    )  # fmt: skip
+
+
+@on_uvloop
+async def test_an_encrypted_body_is_sent_as_it_was(tmp_path: Path) -> None:
+    body = bytes(number % 251 for number in range(3 * FILE_PIECE_BYTES + 7))
+    async with serving(receive_buffer=65536) as server, pooling(server) as pool:
+        task = sending(pool, encrypted(tmp_path / "body", body))
+        backend = await server.accept()
+        await backend.until()
+        assert await backend.exactly(len(body)) == body
+        await backend.send(OK)
+        assert isinstance(await task, Reply)
+
+
+@on_uvloop
+async def test_an_encrypted_body_that_was_changed_does_not_end_as_a_whole_one(
+    tmp_path: Path,
+) -> None:
+    request = encrypted(tmp_path / "body", b"x" * 2 * FILE_PIECE_BYTES)
+    with (tmp_path / "body").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"?")
+    async with serving() as server, pooling(server) as pool:
+        task = sending(pool, request)
+        backend = await server.accept()
+        await backend.until()
+        await backend.gone()
+        outcome = await task
+        assert isinstance(outcome, Failure)
+        assert outcome.sent
+        assert "not what was encrypted" in outcome.detail
 
 
 @on_uvloop

@@ -1,0 +1,124 @@
+"""The canonical form of a document's parts, as digests: equal digests propose that parts are equal.
+
+Law: key order, the spelling of numbers, the order of unordered arrays, the two names of a renamed
+member and the two values of an identity leave no trace; how much else is left out is said by `Sight`.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import Enum
+
+from xxhash import xxh3_128_hexdigest
+
+from rules.tolerance import Rulebook
+from rules.value import DELIMITERS, identity
+
+Path = tuple[str, ...]
+
+
+class Sight(Enum):
+    """What a digest sees: `full` all values; `declared` not what is ignored, or merely present;
+    `vague` not what any rule may accept, nor the values of identities."""
+
+    FULL = "full"
+    DECLARED = "declared"
+    VAGUE = "vague"
+
+
+class Digests:
+    """Digests of one side's values. Each container is digested once; `nodes` counts what was seen."""
+
+    def __init__(
+        self, book: Rulebook, names: dict[str, str], sight: Sight, *, presence: bool, depth_max: int
+    ) -> None:
+        """`names`: the text by which each value of an identity counts."""
+        self.book = book
+        self.names = names
+        self.sight = sight
+        self.presence = presence
+        self.depth_max = depth_max
+        self.by_path = bool(book)
+        self.known: dict[int, str] = {}
+        self.nodes = 0
+
+    def elements(self, path: Path, array: list[object], only: Iterable[int]) -> list[str]:
+        """The digests of these elements of the array at a path."""
+        return [self.token((*path, str(index)), array[index]) for index in only]
+
+    def token(self, path: Path, root: object) -> str:
+        """Digest a value, children first and without recursion; a scalar is its own digest."""
+        if self._blank(path):
+            return "-"
+        stack = [(path, root)] if isinstance(root, dict | list) else []
+        while stack:
+            path, value = stack[-1]
+            unknown = [
+                (where, child)
+                for _, where, child in self.children(path, value)
+                if isinstance(child, dict | list) and id(child) not in self.known
+            ]
+            if unknown:
+                stack.extend(unknown)
+            else:
+                stack.pop()
+                self.known[id(value)] = self._combined(path, value)
+        return self._leaf(root)
+
+    def children(self, path: Path, value: object) -> Iterator[tuple[str, Path, object]]:
+        """List (name, path, child); paths only where rules ask for them, and only so deep."""
+        extend = self.by_path and len(path) <= self.depth_max
+        if isinstance(value, dict):
+            for name, child in value.items():
+                if not extend:
+                    yield name, path, child
+                    continue
+                known = self._name(path, name, value)
+                where = (*path, known)
+                if self.sight is Sight.FULL or self.book.eats(where) is None:
+                    yield known, where, None if self._blank(where) else child
+        elif isinstance(value, list):
+            for index, child in enumerate(value):
+                where = (*path, str(index)) if extend else path
+                yield "", where, None if extend and self._blank(where) else child
+
+    def _name(self, path: Path, name: str, value: dict[str, object]) -> str:
+        """The name under which a member is known."""
+        found = self.book.renamed.first((*path, name))
+        return name if found is None or found[2] in value else found[1]
+
+    def _blank(self, path: Path) -> bool:
+        if self.sight is Sight.FULL or not self.by_path:
+            return False
+        book = self.book
+        return (
+            book.eats(path) is not None
+            or book.present.first(path) is not None
+            or (self.sight is Sight.VAGUE and book.accepting.first(path) is not None)
+        )
+
+    def _combined(self, path: Path, value: object) -> str:
+        tokens = []
+        for name, _, child in self.children(path, value):
+            token = self._leaf(child)
+            tokens.append(f"{len(name)}:{name}{len(token)}:{token}")
+        self.nodes += len(tokens) + 1
+        if isinstance(value, dict) or self.book.unordered.first(path) is not None:
+            tokens.sort()
+        text = "".join(tokens).encode("utf-8", "surrogatepass")
+        return f"{type(value).__name__} {xxh3_128_hexdigest(text)}"
+
+    def _leaf(self, value: object) -> str:
+        if isinstance(value, dict | list):
+            return self.known[id(value)]
+        if self.presence:
+            return ""
+        if self.names:
+            parts = DELIMITERS.split(identity(value))
+            if any(part in self.names for part in parts):
+                return "=" + "".join(self.names.get(part, part) for part in parts)
+        if isinstance(value, str):
+            return "s" + value
+        if isinstance(value, float) and not value.is_integer():
+            return "n" + value.hex()
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return f"n{int(value):x}"
+        return repr(value)

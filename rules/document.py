@@ -1,0 +1,236 @@
+"""From the bodies of two replies to two documents that can be compared field by field.
+
+Law: what a body is follows from its Content-Type and, where that is silent, from its bytes; both bodies
+are read in one way, or not at all. What cannot be read is `Unreadable`, or has no document.
+"""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from urllib.parse import parse_qsl
+
+from msgspec import Struct
+
+from rules.coding import Unreadable
+from rules.parsing import parse_json, parse_msgpack
+from rules.pointer import MISSING, Missing
+
+PARTS_MAX = 10_000
+"""Fields of a form, parts of a multipart body."""
+
+_CHARSETS: Mapping[str, str] = {
+    "": "utf-8", "utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "utf-8", "ascii": "utf-8",
+    "iso-8859-1": "latin-1", "latin1": "latin-1", "windows-1252": "cp1252",
+}  # fmt: skip
+_MARKUP = frozenset(
+    {"application/xml", "application/javascript", "application/yaml", "application/toml"}
+)
+_LINES = frozenset(
+    {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines"}
+)
+_MSGPACK = frozenset({"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"})
+_FORM = "application/x-www-form-urlencoded"
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))')
+
+
+class Format(StrEnum):
+    """How bodies were read."""
+
+    JSON = "json"
+    MSGPACK = "msgpack"
+    NDJSON = "ndjson"
+    FORM = "form"
+    MULTIPART = "multipart"
+    TEXT = "text"
+    BYTES = "bytes"
+
+
+class Body(Struct, frozen=True, gc=False):
+    """A decoded body, and the value of its Content-Type."""
+
+    data: bytes
+    content_type: str
+
+    @property
+    def media(self) -> str:
+        """The media type without its parameters, in lower case."""
+        return self.content_type.partition(";")[0].strip().lower()
+
+    def parameter(self, name: str) -> str:
+        """A parameter of the media type; "" where it has none of this name."""
+        return parameters(self.content_type).get(name, "")
+
+
+class Documents(Struct, frozen=True, gc=False):
+    """Two documents, and how they were read. Of `bytes` there are none: the bodies differ as a whole."""
+
+    format: Format
+    primary: object = None
+    secondary: object = None
+
+
+def parameters(value: str) -> dict[str, str]:
+    """The parameters of a field value (RFC 9110 5.6.6), names in lower case, the last one counts."""
+    return {
+        name.lower(): re.sub(r"\\(.)", r"\1", quoted) if quoted else plain
+        for name, quoted, plain in _PARAMETER.findall(value)
+    }
+
+
+def documents(primary: Body, secondary: Body) -> Documents:
+    """Read two bodies in the same way. Raises Unreadable where they cannot be trusted to mean one thing."""
+    bodies = (primary, secondary)
+    formats = [_declared(body) for body in bodies]
+    if any(each in _TREES for each in formats):
+        found = _trees(bodies, formats)
+        return found or _lines(bodies) or Documents(Format.BYTES)
+    if formats == [Format.FORM, Format.FORM]:
+        return Documents(Format.FORM, _form(primary.data), _form(secondary.data))
+    if formats == [Format.MULTIPART, Format.MULTIPART]:
+        ours, theirs = _multipart(primary), _multipart(secondary)
+        if ours is not None and theirs is not None:
+            return Documents(Format.MULTIPART, ours, theirs)
+    if Format.NDJSON in formats or all(_like_json(body) for body in bodies):
+        found = _guessed(bodies)
+        if found is not None:
+            return found
+    if Format.BYTES not in formats:
+        return _texts(bodies)
+    return Documents(Format.BYTES)
+
+
+def _declared(body: Body) -> Format | None:
+    """What the media type says; None where it says nothing that is known."""
+    media = body.media
+    if media == "application/json" or media.endswith("+json"):
+        return Format.JSON
+    if media in _MSGPACK or media.endswith("+msgpack"):
+        return Format.MSGPACK
+    if media in _LINES:
+        return Format.NDJSON
+    if media == _FORM:
+        return Format.FORM
+    if media.startswith("multipart/"):
+        return Format.MULTIPART
+    if media.startswith("text/") or media in _MARKUP or media.endswith(("+xml", "+yaml")):
+        return Format.TEXT
+    return Format.BYTES if media else None
+
+
+_TREES = (Format.JSON, Format.MSGPACK)
+
+
+def _like_json(body: Body) -> bool:
+    return body.data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+
+
+def _trees(bodies: tuple[Body, Body], formats: list[Format | None]) -> Documents | None:
+    """Read each as it declares, JSON where it declares nothing; None where one is no such thing."""
+    found = []
+    for body, declared in zip(bodies, formats, strict=True):
+        read = parse_msgpack if declared is Format.MSGPACK else parse_json
+        found.append(read(body.data))
+    if MISSING in found:
+        return None
+    format_ = Format.MSGPACK if formats == [Format.MSGPACK] * 2 else Format.JSON
+    return Documents(format_, *found)
+
+
+def _guessed(bodies: tuple[Body, Body]) -> Documents | None:
+    """Read as JSON or lines of JSON what looks like it; None where that is in doubt."""
+    try:
+        return _trees(bodies, [Format.JSON, Format.JSON]) or _lines(bodies)
+    except Unreadable:
+        if any(_declared(body) is Format.NDJSON for body in bodies):
+            raise
+        return None
+
+
+def _lines(bodies: tuple[Body, Body]) -> Documents | None:
+    """Read both as JSON documents, one in a line."""
+    found = []
+    for body in bodies:
+        if not _like_json(body) and body.data.strip():
+            return None
+        rows: list[object | Missing] = []
+        for line in body.data.split(b"\n"):
+            if line.strip():
+                rows.append(parse_json(line.strip()))
+                if rows[-1] is MISSING:
+                    return None
+        found.append(rows)
+    return Documents(Format.NDJSON, *found) if max(map(len, found)) > 1 else None
+
+
+def _form(data: bytes) -> dict[str, list[str]]:
+    """Parse a form to name -> values, by name; bytes that are no UTF-8 stay distinct."""
+    try:
+        pairs = parse_qsl(
+            data.decode("utf-8", "surrogateescape"),
+            keep_blank_values=True,
+            errors="surrogateescape",
+            max_num_fields=PARTS_MAX,
+        )
+    except ValueError:
+        raise Unreadable("form_too_many_fields") from None
+    found: dict[str, list[str]] = {}
+    for name, value in sorted(pairs, key=lambda pair: pair[0]):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _multipart(body: Body) -> object | None:
+    """Parse a multipart body (RFC 2046 5.1): form-data by name, others in order; None if it is none."""
+    boundary = body.parameter("boundary").encode("utf-8", "replace")
+    if not boundary:
+        return None
+    delimiter = b"\r\n--" + boundary
+    pieces = (b"\r\n" + body.data).split(delimiter, PARTS_MAX + 1)
+    if len(pieces) > PARTS_MAX + 1:
+        raise Unreadable("multipart_too_many_parts")
+    if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
+        return None
+    parts = [_part(piece) for piece in pieces[1:-1]]
+    if body.media != "multipart/form-data":
+        return [part for _, part in parts]
+    found: dict[str, list[object]] = {}
+    for name, part in sorted(parts, key=lambda pair: pair[0]):
+        found.setdefault(name, []).append(part)
+    return found
+
+
+def _part(piece: bytes) -> tuple[str, dict[str, str]]:
+    """The name of a part, and what there is of it."""
+    head, _, data = piece.lstrip(b" \t").removeprefix(b"\r\n").partition(b"\r\n\r\n")
+    if piece.lstrip(b" \t").startswith(b"\r\n\r\n"):
+        head, data = b"", piece.lstrip(b" \t")[4:]
+    found = {}
+    for line in head.decode("utf-8", "backslashreplace").split("\r\n"):
+        name, _, value = line.partition(":")
+        found[name.strip().lower()] = value.strip()
+    disposition = parameters(";" + found.get("content-disposition", "").partition(";")[2])
+    part = {"value": data.decode("utf-8", "backslashreplace")}
+    if "filename" in disposition:
+        part["filename"] = disposition["filename"]
+    if "content-type" in found:
+        part["content-type"] = found["content-type"]
+    return disposition.get("name", ""), part
+
+
+def _texts(bodies: tuple[Body, Body]) -> Documents:
+    """Read both as text, line by line where one has several lines; else they are bytes."""
+    texts = []
+    for body in bodies:
+        charset = _CHARSETS.get(body.parameter("charset").lower())
+        try:
+            text = body.data.decode(charset or "utf-8").removeprefix("\ufeff")
+        except UnicodeDecodeError:
+            return Documents(Format.BYTES)
+        if charset is None or _CONTROLS.search(text):
+            return Documents(Format.BYTES)
+        texts.append(text)
+    lines = [text.replace("\r\n", "\n").split("\n") for text in texts]
+    if max(map(len, lines)) == 1:
+        return Documents(Format.TEXT, *texts)
+    return Documents(Format.TEXT, *lines)

@@ -1,0 +1,90 @@
+"""Scalars of a document: when two are equal, when they are one identity, and how they are shown.
+
+Law: equal means the same to a reader of JSON: 1 is 1.0, true is not 1, a number is not a text.
+"""
+
+import json
+import re
+from itertools import islice
+
+import msgspec
+
+Same = frozenset[tuple[str, str]]
+"""Values of identities: (primary's, secondary's)."""
+
+DELIMITERS = re.compile(r"([/?#&=;:,\"\s]+)")
+"""Where a text is cut to find identities in it."""
+
+SHOWN_MAX = 200
+"""Characters of a value that are shown."""
+
+CONTAINERS = (dict, list)
+"""The types that are no scalars."""
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
+_spelled = msgspec.json.Encoder().encode
+
+
+def identical(one: object, other: object) -> bool:
+    """Whether two values are equal beyond doubt, at the speed of C; False is no answer.
+
+    Equal trees of Python may still have true for 1: their spelling tells these apart.
+    """
+    try:
+        return one == other and _spelled(one) == _spelled(other)
+    except (RecursionError, TypeError, ValueError):  # too deep, not JSON, a lone surrogate
+        return False
+
+
+def sort(value: object) -> type:
+    """The type of a value; numbers have one."""
+    return int if type(value) is float else type(value)
+
+
+def equal(one: object, other: object) -> bool:
+    """Whether two scalars of one sort are equal; a NaN is equal to a NaN."""
+    return one == other or (one != one and other != other)
+
+
+def alike(one: object, other: object, same: Same) -> bool:
+    """Say whether two scalars are the two sides' values of one identity, or texts made of such."""
+    if not same:
+        return False
+    ours, theirs = identity(one), identity(other)
+    if ours and theirs and (ours, theirs) in same:
+        return True
+    if not (isinstance(one, str) and isinstance(other, str)):
+        return False
+    parts, counterparts = DELIMITERS.split(one), DELIMITERS.split(other)
+    return len(parts) == len(counterparts) and all(
+        part == counterpart or (part, counterpart) in same
+        for part, counterpart in zip(parts, counterparts, strict=True)
+    )
+
+
+def identity(value: object) -> str:
+    """The text under which a scalar is known in the identity map; "" for what cannot be one."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 256:
+        return str(value)
+    return ""
+
+
+def shown(value: object) -> str:
+    """A value as JSON of at most SHOWN_MAX characters, which can be written as UTF-8."""
+    start = value[: SHOWN_MAX + 1] if isinstance(value, str) else value
+    try:
+        if isinstance(value, dict | list):
+            text = "".join(islice(_ENCODER.iterencode(start), SHOWN_MAX + 1))
+        else:
+            text = _ENCODER.encode(start)
+    except ValueError:  # an integer with more digits than Python will print
+        return "<a number too long to show>"
+    text = printable(text)
+    return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Escape lone surrogates, which no file or database takes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,61 @@
+"""Side by side: equal lines stand beside each other, others are marked, nothing is wider than it may be."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from proxy.cli.side_by_side import CONTEXT, LINES_MAX, Pair, aligned, columns, shortened
+
+LEFT = ["{", '  "a": 1,', '  "b": 2,', '  "c": 3', "}"]
+RIGHT = ["{", '  "a": 1,', '  "b": 20,', '  "c": 3,', '  "d": 4', "}"]
+
+
+def test_lines_are_paired_and_marked() -> None:
+    assert list(aligned(LEFT, RIGHT)) == [
+        (" ", "{", "{"),
+        (" ", '  "a": 1,', '  "a": 1,'),
+        ("|", '  "b": 2,', '  "b": 20,'),
+        ("|", '  "c": 3', '  "c": 3,'),
+        (">", "", '  "d": 4'),
+        (" ", "}", "}"),
+    ]
+
+
+def test_what_only_one_side_has_is_marked() -> None:
+    assert list(aligned(["a", "b"], ["b"])) == [("<", "a", ""), (" ", "b", "b")]
+    assert list(aligned([], ["b"])) == [(">", "", "b")]
+    assert list(aligned([], [])) == []
+
+
+def test_endless_bodies_end() -> None:
+    pairs = list(aligned(["x"] * (LINES_MAX + 5), ["x"] * LINES_MAX))
+    assert pairs[-1] == ("|", "… 5 more lines", "")
+    assert len(pairs) == LINES_MAX + 1
+
+
+def test_equal_lines_far_from_others_are_left_out() -> None:
+    equal: list[Pair] = [(" ", str(n), str(n)) for n in range(10)]
+    other: list[Pair] = [("|", "a", "b")]
+    found = list(shortened([*equal, *other, *equal]))
+    assert found[0] == (" ", "… 7 equal lines", "… 7 equal lines")
+    assert found[1 : 1 + CONTEXT] == equal[-CONTEXT:]
+    assert found[1 + CONTEXT] == other[0]
+    assert found[-1] == found[0]
+    assert list(shortened(equal[:1])) == [(" ", "… 1 equal line", "… 1 equal line")]
+
+
+def test_columns_are_as_wide_as_asked_and_long_lines_go_on() -> None:
+    lines = [line.plain for line in columns([("|", "abcdefghij", "xyz"), (" ", "a", "a")], 19)]
+    assert lines == ["abcdefgh | xyz", "ij       | ", "a          a"]
+
+
+@pytest.mark.parametrize("width", [20, 80])
+@given(texts=st.lists(st.text(max_size=60), max_size=6))
+def test_no_text_is_wider_than_the_terminal_or_moves_its_cursor(
+    width: int, texts: list[str]
+) -> None:
+    pairs = list(aligned(texts, texts[::-1]))
+    for line in columns(pairs, width):
+        assert cell_len(line.plain) <= width
+        assert line.plain.isprintable() or not any(c in line.plain for c in "\x1b\r\n\t")

@@ -1,0 +1,101 @@
+"""Digests of the canonical form: what leaves no trace in them, at each sight."""
+
+import pytest
+
+from rules.canonical import Digests, Sight
+from rules.tolerance import Rule, Rulebook
+from tests.rules.made import allow
+
+RULES = (
+    allow("ignore", "/at"),
+    allow("presence", "/etag"),
+    allow("number", "/price", absolute=1),
+    allow("unordered", "/tags"),
+    allow("rename", "/user_name", to="userName"),
+)
+
+
+def digest(
+    value: object,
+    sight: Sight = Sight.FULL,
+    rules: tuple[Rule, ...] = (),
+    *,
+    presence: bool = False,
+    **names: str,
+) -> str:
+    digests = Digests(Rulebook(rules), names, sight, presence=presence, depth_max=200)
+    return digests.token((), value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": 1, "b": 2}, {"b": 2.0, "a": 1}),
+        ([1, [2]], [1.0, [2.0]]),
+        (-0.0, 0),
+    ],
+)
+def test_key_order_and_the_spelling_of_numbers_leave_no_trace(one: object, other: object) -> None:
+    assert digest(one) == digest(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ([1, 2], [2, 1]),
+        ([1], ["1"]),
+        ([1], [True]),
+        ([None], ["null"]),
+        ([["a", "sb"]], [["as", "b"]]),
+        ({}, []),
+        ({"a": None}, {}),
+        ([[], [1]], [[1], []]),
+    ],
+)
+def test_what_differs_has_another_digest(one: object, other: object) -> None:
+    assert digest(one) != digest(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "least"),
+    [
+        ({"tags": [1, 2]}, {"tags": [2, 1]}, Sight.FULL),
+        ({"user_name": 1}, {"userName": 1}, Sight.FULL),
+        ({"at": 1}, {}, Sight.DECLARED),
+        ({"etag": 1}, {"etag": [2]}, Sight.DECLARED),
+        ({"price": 1}, {"price": 99}, Sight.VAGUE),
+        ({"price": 1}, {}, None),
+        ({"etag": 1}, {}, None),
+        ({"other": 1}, {"other": 2}, None),
+    ],
+)
+def test_each_sight_leaves_out_more(one: object, other: object, least: Sight | None) -> None:
+    blind = False
+    for sight in Sight:
+        blind = blind or sight is least
+        assert (digest(one, sight, RULES) == digest(other, sight, RULES)) is blind
+
+
+def test_both_names_in_one_object_are_two_members() -> None:
+    assert digest({"user_name": 1, "userName": 2}, rules=RULES) != digest(
+        {"user_name": 2, "userName": 1}, rules=RULES
+    )
+
+
+def test_both_values_of_an_identity_have_one_digest() -> None:
+    assert digest({"self": "/a/17"}, **{"17": "17"}) == digest({"self": "/a/u9"}, u9="17")
+    assert digest(17, **{"17": "17"}) == digest("u9", u9="17")
+
+
+def test_of_presence_only_names_and_lengths_count() -> None:
+    assert digest({"a": [1]}, presence=True) == digest({"a": ["x"]}, presence=True)
+    assert digest({"a": [1]}, presence=True) != digest({"b": [1]}, presence=True)
+
+
+def test_depth_is_no_trouble_and_nodes_are_counted() -> None:
+    value: object = 1
+    for _ in range(20_000):
+        value = [value]
+    digests = Digests(Rulebook(RULES), {}, Sight.VAGUE, presence=False, depth_max=200)
+    digests.token((), value)
+    assert digests.nodes == 40_000

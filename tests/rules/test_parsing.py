@@ -1,0 +1,136 @@
+"""Parsers: the fast way and the strict one agree, and what means two things is refused."""
+
+import json
+import struct
+from contextlib import suppress
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rules.coding import Unreadable
+from rules.parsing import parse_json, parse_msgpack
+from rules.pointer import MISSING
+
+TREES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(tree=TREES)
+def test_every_spelling_of_a_tree_is_that_tree(tree: object) -> None:
+    compact = json.dumps(tree, separators=(",", ":"), ensure_ascii=False)
+    for text in (compact, json.dumps(tree), json.dumps(tree, indent=1), f"\ufeff {compact}\n"):
+        assert spelled(parse_json(text.encode())) == spelled(tree)
+
+
+def spelled(tree: object) -> str:
+    """1 and 1.0, true and 1, are told apart."""
+    return json.dumps(tree, sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"a":1,"a":1}', "json_duplicate_key"),
+        (b'{"a":{"b":1,"b":2}}', "json_duplicate_key"),
+        (b'{"a": 1, "a": 1}', "json_duplicate_key"),
+        (b"[NaN]", "json_not_a_number"),
+        (b"[-Infinity]", "json_not_a_number"),
+        (b"[1e400]", "json_number_too_large"),
+        (b"[-1e400]", "json_number_too_large"),
+        (b"9" * 5000, "json_number_too_long"),
+        (b"[" * 100_000, "json_too_deep"),
+        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "json_too_deep"),
+        (b'["\xff"]', "not_utf8"),
+        (b'["\xed\xa0\x80"]', "not_utf8"),
+        ('["a"]'.encode("utf-16"), "not_utf8"),
+    ],
+)
+def test_what_means_two_things_is_refused(body: bytes, reason: str) -> None:
+    with pytest.raises(Unreadable, match=f"^{reason}$"):
+        parse_json(body)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b" ", b"{", b"[1,]", b"{'a':1}", b"[1] [2]", b"<html>", b"\xef\xbb\xbf"]
+)
+def test_what_is_no_json_is_missing(body: bytes) -> None:
+    assert parse_json(body) is MISSING
+
+
+@pytest.mark.parametrize(
+    ("body", "document"),
+    [
+        (b"null", None),
+        (b'"\\ud800"', "\ud800"),
+        (b'["\\ud83d\\ude00"]', ["\U0001f600"]),
+        (b"[-0]", [0]),
+        (b"[1E2]", [100.0]),
+        (b"12345678901234567890123", 12345678901234567890123),
+        (b"\xef\xbb\xbf[1]", [1]),
+        (b'{"a":"x\\u0000"}', {"a": "x\0"}),
+    ],
+)
+def test_odd_json_is_still_json(body: bytes, document: object) -> None:
+    assert parse_json(body) == document
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(body=st.binary(max_size=40))
+def test_bytes_are_parsed_or_refused(body: bytes) -> None:
+    for parse in (parse_json, parse_msgpack):
+        with suppress(Unreadable):
+            parse(body)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [None, 1, -5, 1.5, "é", [1, [2]], {"a": {"b": [True]}}, b"\xff", {}, 2**63],
+)
+def test_msgpack_is_read(document: object) -> None:
+    assert parse_msgpack(msgpack.packb(document)) == document
+
+
+def test_names_that_are_no_texts_are_written_as_python_does() -> None:
+    assert parse_msgpack(msgpack.packb({1: "a", b"x": {None: 2}})) == {
+        "1": "a",
+        "b'x'": {"None": 2},
+    }
+
+
+def test_a_timestamp_of_msgpack_is_a_scalar() -> None:
+    stamp = msgpack.packb(msgpack.Timestamp(1, 0))
+    assert parse_msgpack(b"\x91" + stamp) == [msgpack.Timestamp(1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"\x82\xa1a\x01\xa1a\x02", "msgpack_duplicate_key"),
+        (b"\x82\x01\x01\xa11\x02", "msgpack_duplicate_key"),
+        (b"\x91" * 5000 + b"\xc0", "msgpack_too_deep"),
+        (b"\xa1\xff", "not_utf8"),
+    ],
+)
+def test_msgpack_that_means_two_things_is_refused(body: bytes, reason: str) -> None:
+    with pytest.raises(Unreadable, match=f"^{reason}$"):
+        parse_msgpack(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\x91", b"\xc1", b"\x01\x02", b"\xdd" + struct.pack(">I", 2**32 - 1), b"\xda\xff"],
+)
+def test_what_is_no_msgpack_is_missing(body: bytes) -> None:
+    assert parse_msgpack(body) is MISSING

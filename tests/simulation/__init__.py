@@ -1,0 +1,1 @@
+"""Whole sidecars in virtual time: seeded, deterministic, with faults at every step."""

@@ -1,0 +1,82 @@
+"""The simulation: whole sidecars in virtual time, thousands of seeds, and five bugs that it must find.
+
+    SEED=123 pytest tests/simulation -k one_seed     one seed again; what broke it is shown with its trace
+    SEED=123 SECONDS=600 pytest tests/simulation -k many_seeds     a longer campaign, from that seed on
+
+A run is told by its seed alone: same code, same seed, same trace. Each takes some 15 ms.
+"""
+
+import os
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.campaign import many, memory, one
+from tests.simulation.laws import Violation, render
+from tests.simulation.plants import PLANTS
+from tests.simulation.world import Plant
+
+SEED = int(os.environ.get("SEED", "1"))
+SECONDS = float(os.environ.get("SECONDS", "60"))
+
+SEEDS_MIN = 500
+"""So many must be done in that time; a machine of two busy cores does 2,000, an idle one 4,000."""
+
+FOUND_WITHIN = 300
+"""Each planted bug is found by at least one of so many seeds: the rarest by one in 30."""
+
+REGRESSIONS = (1, 987, 1569, 1868, 3118, 4191)
+"""Seeds that broke a law once: of the product's, or of the simulation's own first versions."""
+
+
+def digest(seed: int) -> str:
+    """What a run did, in 64 letters."""
+    with memory() as directory:
+        return sha256("\n".join(render(one(seed, directory))).encode()).hexdigest()
+
+
+def test_one_seed() -> None:
+    with memory() as directory:
+        one(SEED, directory)
+
+
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_a_seed_that_broke_a_law_once_keeps_it(seed: int) -> None:
+    with memory() as directory:
+        one(seed, directory)
+
+
+def test_a_hundred_seeds_keep_the_laws() -> None:
+    assert many(1, 60.0, 100) == 100
+
+
+@pytest.mark.system
+def test_many_seeds_keep_the_laws() -> None:
+    assert many(SEED, SECONDS, 10**9) >= SEEDS_MIN
+
+
+def test_a_seed_does_the_same_again_whatever_the_hashes() -> None:
+    here = [digest(seed) for seed in (3, 12)]
+    assert here == [digest(seed) for seed in (3, 12)]
+    code = "import sys; from tests.simulation.test_simulation import digest; print(digest(3), digest(12))"
+    there = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": "7"}, check=True,
+        cwd=Path(__file__).parents[2], capture_output=True, text=True,
+    )  # fmt: skip
+    assert there.stdout.split() == here
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name.replace(" ", "_"))
+def test_a_planted_bug_is_found(plant: Plant) -> None:
+    with pytest.raises(Violation) as found:
+        many(1, 60.0, FOUND_WITHIN, plant)
+    again, law = found.value.seed, found.value.law
+    with pytest.raises(Violation) as once_more, memory() as directory:
+        one(again, directory, plant)
+    assert once_more.value.law == law
+    assert once_more.value.trace == found.value.trace
+    with memory() as directory:
+        one(again, directory)  # without it, all is well

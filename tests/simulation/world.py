@@ -1,0 +1,621 @@
+"""One life of a sidecar on simulated disk and network: the one place that builds the product's rooms.
+
+Everything is real but `Pool` (network.Network), `Downstream` (clients.Attempt), the connection to
+SQLite (disk.Connection) and the clock. A life ends by `crash`: nothing that it does afterwards has an effect.
+"""
+
+import io
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, cast
+
+from proxy.control.config import Config, parse
+from proxy.control.log import Log
+from proxy.control.owed import Journal as JournalSettings
+from proxy.control.tally import Tally
+from proxy.fiber import Fibers
+from proxy.flow.delivery import Delivery
+from proxy.flow.delivery import Rooms as DeliveryRooms
+from proxy.flow.door import Door
+from proxy.flow.evidence import Evidence
+from proxy.flow.exit import Exit
+from proxy.flow.guard import Guard
+from proxy.flow.identities import Identities
+from proxy.flow.secondary import Secondary
+from proxy.flow.shadow import Shadow
+from proxy.flow.turnstile import Turnstile
+from proxy.flow.unknown import Rooms as UnknownRooms
+from proxy.flow.unknown import Unknown, ways_of
+from proxy.flow.write import Rooms as WriteRooms
+from proxy.store import ledger_schema, schema
+from proxy.store.batch import StoreError, prepare
+from proxy.store.intent import Intent
+from proxy.store.journal import Journal
+from proxy.store.ledger import Ledger, _take_up
+from proxy.store.writer import Writer
+from rules.breaker import State as BreakerState
+from rules.fate import CLOSED, OWED, Event, State
+from rules.message import Outcome, Side
+from rules.redact import Redaction
+from rules.route import Kill, Route, hindrance
+from rules.stage import DUTIES, Stage
+from tests.simulation.disk import Connection, Disk
+from tests.simulation.network import Backend, Network, parsed
+from tests.simulation.universe import Loop, Universe
+
+TICK_S = 0.25
+"""As `proxy.app`."""
+
+HOP = b"Twinwrite-Hop: 0123456789abcdef"
+
+ROUTES = """
+[[routes]]
+name = "put"
+methods = ["PUT"]
+path = "/k/{id}"
+entity = "k"
+entity_key = ["path:id"]
+
+[[routes]]
+name = "key"
+path = "/k/{id}"
+entity = "k"
+entity_key = ["path:id"]
+
+[[routes]]
+name = "move"
+path = "/move/{from}/{to}"
+entity = "k"
+entity_key = ["path:from", "path:to"]
+
+[[routes]]
+name = "batch"
+path = "/batch"
+entity = "k"
+entity_key = ["json:/a", "json:/b"]
+
+[[routes]]
+name = "many"
+path = "/many"
+entity = "k"
+entity_key = ["json:/items/*"]
+
+[[routes]]
+name = "file"
+methods = ["PUT", "PATCH"]
+path = "/d/{path...}"
+entity = "d"
+entity_key = ["path:path"]
+
+[[routes]]
+name = "folder"
+path = "/d/{path...}"
+entity = "d"
+entity_key = ["path:path"]
+entity_scope = "below"
+
+[[routes]]
+name = "all"
+path = "/all"
+entity = "d"
+entity_scope = "all"
+
+[[routes]]
+name = "make"
+path = "/things"
+category = "critical"
+harvest = [{ kind = "thing", from = "json:/id" }]
+
+[[routes]]
+name = "thing"
+path = "/things/{id}"
+category = "critical"
+entity_key = ["path:id"]
+translate = { "path:id" = "thing" }
+
+[[routes]]
+name = "completion"
+path = "/c/{id}"
+entity_key = ["path:id"]
+ordering = "completion"
+
+[[routes]]
+name = "loose"
+path = "/n/{id}"
+ordering = "none"
+"""
+
+SETTINGS = {
+    "DELIVERY_PROBE_QUIET_SECONDS": "2",
+    "JOURNAL_DIRECTORY": "simulated", "BACKENDS_LEGACY_URL": "http://127.0.0.1:1",
+    "BACKENDS_NEW_URL": "http://127.0.0.1:2", "JOURNAL_DONE_HOLD_SECONDS": "3",
+    "DELIVERY_BACKOFF_FIRST_MS": "50", "DELIVERY_BACKOFF_MAX_MS": "1000",
+    "DELIVERY_PARKED_SECONDS_MAX": "5", "BREAKER_WINDOW_SECONDS": "3", "BREAKER_CALLS_MIN": "6",
+    "BREAKER_OPEN_SECONDS": "1.5", "BREAKER_HALF_OPEN_CALLS": "2", "BREAKER_RAMP_SECONDS": "1",
+    "BREAKER_FAILURE_RATE": "0.5", "DELIVERY_CONCURRENCY_MAX": "8",
+}  # fmt: skip
+
+
+Given = tuple[tuple[str, str, object], ...]
+"""Settings of a run: table ("": none), key, value. The table `put` is the route of that name."""
+
+
+@cache
+def parsed_config(lines: str) -> Config:
+    """The configuration, with these lines in the route `put`."""
+    wanted = {f"TWINWRITE_{name}": text for name, text in SETTINGS.items()}
+    return parse(ROUTES.replace('name = "put"\n', f'name = "put"\n{lines}'), "simulation", wanted)
+
+
+@cache
+def configured(stage: str, kill: bool, given: Given) -> Config:
+    """A configuration at a stage: what is not `put` is set without parsing, which would take 60 ms."""
+    lines = "".join(f"{name} = {value}\n" for table, name, value in given if table == "put")
+    config = parsed_config(lines)
+    for table, name, value in given:
+        if table not in ("", "put"):
+            changed = {table: replace(getattr(config, table), **{name: value})}
+            config = replace(config, **changed)  # type: ignore[arg-type]
+    drop = Kill.DROP if ("", "kill", "drop") in given else Kill.JOURNAL
+    policy = replace(config.policy, stage=Stage(stage), kill_switch=kill, kill=drop)
+    return replace(config, stage=Stage(stage), kill_switch=kill, kill=drop, policy=policy)
+
+
+class Watched(Journal):
+    """The journal, and what it was told: that is what the laws are checked on."""
+
+    seen: "Seen"
+    life: "Life"
+
+    def accept(self, intent: Intent) -> None:
+        """As `Journal.accept`."""
+        super().accept(intent)
+        self.seen.accepted(intent)
+
+    async def begin(self, intent: Intent) -> StoreError | None:
+        """As `Journal.begin`."""
+        self.seen.begins(self.life.number)
+        error = await super().begin(intent)
+        self.seen.begun(intent, error)
+        return error
+
+    async def settle(self, intent: Intent, event: Event, outcome: Outcome) -> StoreError | None:
+        """As `Journal.settle`."""
+        error = await super().settle(intent, event, outcome)
+        if error is not None:
+            self.seen.unsettled.add(intent.id)
+        return error
+
+    def _move(self, intent: Intent, event: Event) -> None:
+        before = intent.state
+        super()._move(intent, event)
+        self.seen.moved(intent, before, event)
+
+
+class Seen:
+    """What became of each attempt, over all lives: by intent id."""
+
+    def __init__(self, universe: Universe) -> None:
+        self._universe = universe
+        self.attempt: dict[int, str] = {}  # of each intent that is durable, or may be
+        self.state: dict[int, State] = {}
+        self.was: dict[int, set[State]] = {}
+        self.unsettled: set[int] = set()  # the disk refused the primary's outcome at first
+        self.durable: set[int] = set()  # `begin` said so
+        self.pending = 0  # begins of this life that were not told yet
+        self.uncertain = 0  # begins that may be durable without anybody having been told
+        self.refused = 0  # in this life
+        self.reasons: dict[int, str] = {}
+
+    def accepted(self, intent: Intent) -> None:
+        """A write came in."""
+        assert intent.request is not None
+        attempt = parsed(intent.request.head)[2].get("attempt", "")
+        self._universe.note("write", attempt, "lanes", *intent.lanes)
+
+    def begins(self, _life: int) -> None:
+        """A write is on its way to the disk."""
+        self.pending += 1
+
+    def begun(self, intent: Intent, error: StoreError | None) -> None:
+        """A write is durable, or is not."""
+        self.pending -= 1
+        if error is None:
+            self.durable.add(intent.id)
+        else:
+            self.refused += 1
+
+    def moved(self, intent: Intent, before: State, event: Event) -> None:
+        """An intent has another state."""
+        if event is Event.BEGIN:  # what never was durable leaves its id to another
+            assert intent.request is not None
+            self.attempt[intent.id] = parsed(intent.request.head)[2].get("attempt", "")
+            self.was[intent.id] = set()
+        name = self.attempt.get(intent.id, "")
+        self._universe.note("intent", intent.id, name, before, event, intent.state)
+        if intent.id in self.attempt:
+            self.state[intent.id] = intent.state
+            self.was.setdefault(intent.id, set()).add(intent.state)
+
+    def dead(self) -> list[int]:
+        """The dead letters."""
+        return [identity for identity, state in self.state.items() if state is State.DEAD]
+
+    def ended(self, *, doubtful: bool) -> None:
+        """A life ended; `doubtful`: what was refused in it may be durable."""
+        self.uncertain += self.pending + (self.refused if doubtful else 0)
+        self.pending = self.refused = 0
+
+
+@dataclass(slots=True)
+class Doom:
+    """Where a life ends: at the so many-th of its steps, commits, requests to a side or answers.
+
+    `kind` is "" for a life that is not doomed; `after`: when it has happened.
+    """
+
+    kind: str = ""
+    count: int = 0
+    after: bool = False
+
+    def strikes(self, kind: str, *, after: bool) -> bool:
+        """Count one more; whether this is it."""
+        if kind != self.kind or after is not self.after:
+            return False
+        self.count -= 1
+        return self.count < 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plant:
+    """Bugs to put in: the classes that are used instead of the product's."""
+
+    name: str = ""
+    writer: type[Writer] = Writer
+    journal: type[Watched] = Watched
+    delivery: type[Delivery] = Delivery
+    guard: type[Guard] = Guard
+    built: Callable[["Life"], None] = lambda _: None
+
+
+@dataclass(slots=True, kw_only=True)
+class Outside:
+    """What outlives a sidecar."""
+
+    universe: Universe
+    disk: Disk
+    backends: dict[Side, Backend]
+    seen: Seen
+    plant: Plant
+    settings: Given = ()
+    has_ledger: bool = True
+
+
+class Life:
+    """One run of a sidecar, from start to crash or stop. `policy` may be replaced while it runs."""
+
+    def __init__(self, outside: Outside, number: int, doom: Doom) -> None:
+        self.outside = outside
+        self.universe = outside.universe
+        self.number = number
+        self.dead = False
+        self.came = 0  # writes that it took
+        self.had = 0  # writes that earlier lives accepted
+        self.ready = False
+        self._ticks = True
+        self.broken: Exception | None = None
+        self.crashed: Callable[[], None] = lambda: None
+        self.stream = io.StringIO()
+        self.tally = Tally()
+        self._doom = doom
+        self._doubtful = self._doubt = False
+        self._connections: list[Connection] = []
+        self._work: list[Coroutine[Any, Any, None]] = []
+        self.loop = Loop(self.universe, self._apart)
+        self.universe.enter(self.loop)
+        self._log = Log(self.stream)
+        self.fibers = Fibers(self._log)
+        self.config = configured("dual_legacy_primary", False, outside.settings)
+
+    # where it ends
+
+    def commits(self, *, after: bool) -> bool:
+        """For the disk."""
+        if self._doubt and not after:
+            self.crash("a commit that was told to have failed is durable")
+            return True
+        return self._ends("commit", after=after)
+
+    def doubt(self) -> None:
+        """For the disk."""
+        self._doubt = self._doubtful = True
+
+    def sends(self, *, after: bool) -> bool:
+        """For the network."""
+        return self._ends("send", after=after)
+
+    def answers(self, *, after: bool) -> bool:
+        """For clients."""
+        return self._ends("answer", after=after)
+
+    def stepped(self) -> None:
+        """One more step of the universe was done."""
+        if self.broken is not None:
+            raise self.broken
+        if self._doom.kind == "step":
+            self._ends("step", after=False)
+
+    def _ends(self, kind: str, *, after: bool) -> bool:
+        if not self.dead and self._doom.strikes(kind, after=after):
+            self.crash(f"at {kind} ({'after' if after else 'before'})")
+        return self.dead
+
+    def crash(self, why: str) -> None:
+        """The process is gone."""
+        if self.dead:
+            return
+        self.universe.note("crash", self.number, why)
+        self.dead = True
+        self.outside.seen.ended(doubtful=self._doubtful)
+        self.universe.later(0.0, self.crashed)
+
+    def bury(self) -> None:
+        """Let go of what a dead process held; from outside of its callbacks only."""
+        for connection in self._connections:
+            connection.abandon()
+        if self.ready:
+            self.delivery.pause()
+        fibers = list(self.fibers._fibers)
+        for fiber in fibers:
+            fiber.leave()
+        for fiber in fibers:
+            with suppress(RuntimeError):
+                fiber._coroutine.close()
+        for task in [*self._tasks()]:
+            task._log_destroy_pending = False
+            with suppress(RuntimeError):
+                task.get_coro().close()
+        self.universe.enter(None)
+        self.loop.close()
+
+    def _tasks(self) -> list[Any]:
+        tasks = [getattr(each, "_task", None) for each in self._writers]
+        return [task for task in (*tasks, self._main) if task is not None and not task.done()]
+
+    # its beginning
+
+    def start(self, then: Callable[[], None]) -> None:
+        """Begin; `then` is called when it is ready."""
+        self._writers: list[Writer] = []
+        self._main = self.loop.create_task(self._watched(self._start(then)))
+
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - a run ends by it
+            self.broken = error
+
+    async def _start(self, then: Callable[[], None]) -> None:
+        try:
+            await self._open()
+            self._build()
+            standing = await self.journal.standing(OWED | {State.DEAD})
+            for intent in standing:
+                why = "" if intent.state is State.DEAD else self._hindered(intent)
+                assert not why, f"intent {intent.id} is owed {why}"
+            self.delivery.resume(standing)
+            await self.unknown.resume()
+        except StoreError as error:
+            self.crash(f"it cannot start: {error}")
+            return
+        self.ready = True
+        self.unknown.start()
+        then()
+        self.universe.later(TICK_S * self.universe.chance.random(), self._tick)
+
+    async def _open(self) -> None:
+        outside, config = self.outside, self.config
+        writer = await self._writer("journal.db", schema.JOURNAL)
+        settings = cast(
+            "JournalSettings", replace(config.journal, directory=str(outside.disk.directory))
+        )
+        journal = outside.plant.journal(
+            writer, io.StringIO(), settings, self.tally, self.universe.clock
+        )
+        journal.seen, journal.life = outside.seen, self
+        await journal._start()
+        self.journal = journal
+        self.ledger: Ledger | None = None
+        if outside.has_ledger:
+            writer = await self._writer("ledger.db", ledger_schema.LEDGER)
+            found = await writer.call(_take_up)
+            self.ledger = Ledger(writer, config.ledger, found, self.universe.clock)
+
+    async def _writer(self, name: str, tables: Any) -> Writer:
+        path = self.outside.disk.directory / name
+        connection = Connection(self.outside.disk, self, path)
+        self._connections.append(connection)
+        writer = self.outside.plant.writer(path, cast("Any", connection))
+        self._writers.append(writer)
+        await writer.call(partial(prepare, schema=tables, synchronous="OFF"))
+        return writer
+
+    def _build(self) -> None:
+        outside, config, tally = self.outside, self.config, self.tally
+        chance = self.universe.chance
+        pools = cast(
+            "Any", {side: Network(outside.backends[side], self, self.universe) for side in Side}
+        )
+        exits = {side: Exit(side, config.backends[side], HOP, {}, self._log) for side in Side}
+        self.guard = outside.plant.guard(config.breaker_limits, self.loop.time)
+        self.identities = Identities(self.journal.pairs, tally)
+        self.secondary = Secondary(pools, self.identities, tally, exits)
+        rooms = DeliveryRooms(
+            journal=self.journal, secondary=self.secondary, identities=self.identities,
+            guard=self.guard, evidence=Evidence(self.ledger, Redaction(key=b"key"), tally),
+            tally=tally, fibers=self.fibers,
+        )  # fmt: skip
+        self.delivery = outside.plant.delivery(
+            rooms, config.delivery, config.fate_limits, self._route, chance.random
+        )
+        self.turnstile = Turnstile()
+        settling = UnknownRooms(
+            journal=self.journal, delivery=self.delivery, turnstile=self.turnstile, pools=pools,
+            exits=exits, tally=tally, fibers=self.fibers, log=self._log, route_of=self._route,
+            hindered=self._hindered,
+        )  # fmt: skip
+        quiet_s, ways = config.delivery.probe_quiet_seconds, ways_of(config.routes)
+        self.unknown = Unknown(settling, ways, config.fate_limits, quiet_s, chance.random)
+        self.shadow = Shadow(rooms, self.delivery, 1000)
+        foreground = WriteRooms(
+            listen=config.listen, journal=self.journal, journal_settings=config.journal,
+            delivery=self.delivery, guard=self.guard, shadow=self.shadow,
+            turnstile=self.turnstile, unknown=self.unknown, pools=pools, exits=exits, tally=tally,
+            fibers=self.fibers, log=self._log, hop=HOP,
+        )  # fmt: skip
+        self.door = Door(foreground, lambda: self.config.policy, chance.getrandbits)
+        outside.plant.built(self)
+
+    def _hindered(self, intent: Intent) -> str:
+        policy = self.config.policy
+        return hindrance(intent.primary, intent.target, self._route(intent.route), policy)
+
+    def _route(self, name: str) -> Route:
+        policy = self.config.policy
+        return next((each for each in policy.routes if each.name == name), policy.fallback)
+
+    def _apart(self, future: Any, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.universe.later(self.universe.chance.random() * 0.003, self._worked, future, work, args)
+
+    def _worked(self, future: Any, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        if self.dead or future.done():
+            return
+        try:
+            result = work(*args)
+        except Exception as error:  # noqa: BLE001 - as an executor passes it on
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    def _tick(self) -> None:
+        if self.dead or not self._ticks:
+            return
+        ledger = () if self.ledger is None else (self.ledger,)
+        for each in (self.journal, self.guard, self.delivery, *ledger):
+            each.sweep()
+        self.universe.later(TICK_S, self._tick)
+
+    @property
+    def primary(self) -> Side:
+        """The side that has authority; it changes only when nothing is under way."""
+        return DUTIES[self.config.policy.stage].primary
+
+    # what is turned at it
+
+    def steer(self, stage: str, *, kill: bool) -> None:
+        """Another stage, and the kill switch."""
+        self.universe.note("steer", stage, "kill" if kill else "")
+        self.config = configured(stage, kill, self.outside.settings)
+        if self.ready:
+            self.pause(kill=kill)
+
+    def pause(self, *, kill: bool) -> None:
+        """What the kill switch does to delivery."""
+        if kill:
+            self.delivery.pause()
+        else:
+            self.delivery.start()
+
+    def stop(self, then: Callable[[], None]) -> None:
+        """End as by SIGTERM, once the clients are gone."""
+        self._ticks = False
+        self._main = self.loop.create_task(self._watched(self._stop(then)))
+
+    async def _stop(self, then: Callable[[], None]) -> None:
+        self.delivery.pause()
+        self.unknown.pause()
+        await self.fibers.drain(2.0)
+        await self.fibers.cancel()
+        self.secondary.close()
+        if self.ledger is not None:
+            await self.ledger.close()
+        await self.journal.close()
+        self.universe.note("stopped", self.number)
+        self.dead = True
+        self.outside.seen.ended(doubtful=self._doubtful)
+        then()
+
+    # what is left in it
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is still to be done that time will not bring by itself."""
+        disk = any(connection.waiting for connection in self._connections)
+        queued = any(len(writer) for writer in self._writers)
+        return bool(disk or queued or len(self.fibers) or self.tally.in_flight or len(self.delivery))
+
+    def residue(self) -> dict[str, object]:
+        """What should be nothing when nothing is owed."""
+        delivery, dispatch = self.delivery, self.delivery._dispatch
+        found: dict[str, object] = {}
+        for name in ("_in_memory", "_parked", "_failed", "_durable", "_dead"):
+            found[f"delivery.{name}"] = getattr(delivery, name)
+        found["dispatch"] = len(dispatch), dispatch._in_work, dispatch._pumping
+        found["dispatch.active"] = {k: v.active for k, v in dispatch._ready.items() if v.active}
+        found["delivery._lanes"] = len(delivery._lanes)
+        found["turnstile"] = len(self.turnstile._lanes)
+        found["fibers"] = len(self.fibers)
+        found["in_flight"] = self.tally.in_flight
+        found["backlog_bytes"] = self.tally.backlog_bytes
+        found["identities"] = self.identities._waiting
+        found["unknown"] = self.unknown._asking, self.unknown.repeats._in_flight
+        found["shadow"] = self.shadow._pending
+        found["leases"] = [
+            f"{each.leased} leased, {each.passed} passed"
+            for each in self.guard.breakers().values()
+            if each.state is BreakerState.HALF_OPEN and each.leased > each.passed
+        ]
+        if found["unknown"] == (0, set()):
+            del found["unknown"]
+        if found["dispatch"] == (0, 0, set()):
+            del found["dispatch"]
+        return {name: value for name, value in found.items() if value}
+
+    def failures(self) -> list[str]:
+        """What must never happen: a task that failed, a callback that raised."""
+        lines = self.stream.getvalue().splitlines()
+        return [*self.loop.failures, *(line for line in lines if "_failed" in line and "traceback" in line)]
+
+    def kept(self) -> list[str]:
+        """What should be gone some seconds after all is quiet: closed rows, the log, spool files."""
+        connection = cast("Any", self._connections[0])._conn
+        rows = connection.execute("SELECT id, state, spool FROM intents").fetchall()
+        found = [f"intent {number} is {state}" for number, state, _ in rows if State(state) in CLOSED]
+        (log,) = connection.execute("SELECT count(*) FROM log").fetchone()
+        if log:
+            found.append(f"{log} rows of the log")
+        named = {f"{spool}" for _, _, spool in rows}
+        spools = sorted(each.name for each in (self.outside.disk.directory / "spool").iterdir())
+        return found + [f"spool/{name}" for name in spools if f"spool/{name}" not in named]
+
+    def rows(self) -> dict[int, State]:
+        """Every intent that the journal's file knows, and its state, at the beginning of a life."""
+        connection = cast("Any", self._connections[0])._conn
+        found = connection.execute("SELECT id, state FROM intents").fetchall()
+        return {identity: State(state) for identity, state in found}
+
+
+def closed(state: State) -> bool:
+    """Whether nothing is owed any more."""
+    return state in CLOSED
+
+
+def templates(directory: Path) -> dict[str, Any]:
+    """What `Disk.reset` needs."""
+    return {
+        "journal.db": (directory, schema.JOURNAL),
+        "ledger.db": (directory, ledger_schema.LEDGER),
+    }
