@@ -46,7 +46,7 @@ from proxy.wire.clients import Clients
 from proxy.wire.listen import Listener, ListenError
 from proxy.wire.pool import Pool
 from rules.breaker import Breaker
-from rules.fate import OWED
+from rules.fate import OWED, State
 from rules.message import Side
 from rules.redact import Redaction
 from rules.route import Route, hindrance
@@ -172,7 +172,8 @@ class App:
 
     async def _take_up(self, journal: Journal) -> None:
         """Queue what an earlier run owes, before the first new write; StartError if it must not be sent."""
-        owed = await journal.standing(OWED)
+        standing = await journal.standing(OWED | {State.DEAD})
+        owed = [intent for intent in standing if intent.state is not State.DEAD]
         policy = self.config.policy
         why = Counter(
             hindrance(intent.primary, intent.target, self._routes.get(intent.route), policy)
@@ -186,7 +187,7 @@ class App:
             )
         if owed:
             self.log.info("resumed", owed=len(owed))
-        self.delivery.resume(owed)
+        self.delivery.resume(standing)
 
     def _say_ready(self, admin: str) -> None:
         for warning in self.config.warnings:
@@ -217,7 +218,7 @@ class App:
         self.log.info("draining", in_flight=self.tally.in_flight, owed=len(self.delivery))
         if self._listener is not None:
             self._listener.close()
-        self.delivery.paused = True
+        self.delivery.pause()
         self.clients.drain()
         left = await self._drained(self.config.listen.drain_timeout_ms / 1000)
         await self._close()
@@ -237,7 +238,7 @@ class App:
         if self._listener is not None:
             self._listener.close()
         if self._is_built:
-            self.delivery.paused = True
+            self.delivery.pause()
             self.clients.abort()
             await self.fibers.cancel()
             self.secondary.close()

@@ -98,6 +98,7 @@ LEVELS: dict[str, int] = {
     "proxy.flow.secondary": 18,
     "proxy.flow.evidence": 19,
     "proxy.flow.delivery": 20,
+    "proxy.flow.dispatch": 13,
     "proxy.flow.shadow": 21,
     "proxy.flow.write": 22,
     "proxy.flow.door": 23,

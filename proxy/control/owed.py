@@ -48,6 +48,13 @@ class Journal:
     )
 
 
+class OnDead(StrEnum):
+    """What the later writes of a lane do when one becomes a dead letter."""
+
+    BLOCK = "block"  # they wait until a person has retried or waived it
+    SKIP = "skip"  # they go on without it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """`[delivery]`: how owed writes get to the secondary."""
@@ -59,6 +66,10 @@ class Delivery:
     )
     backoff_first_ms: int = key(200, "The longest wait before the second try.", "ms", checks.TIME)
     backoff_max_ms: int = key(30000, "The longest wait before any try.", "ms", checks.TIME)
+    on_dead: OnDead = key(OnDead.BLOCK, "What later writes do behind a dead letter of their lanes.")
+    catch_up_per_second_max: float = key(
+        0.0, "Owed writes of the backlog sent in a second; 0 is any.", "", (0, 1000000)
+    )
     memory_bytes_max: int = key(
         33554432, "Owed writes in memory; more stay on disk.", "bytes", checks.SIZE
     )

@@ -5,13 +5,14 @@ it is done, dead or taken back. It is sent only when it is durable (`release`) a
 """
 
 import asyncio
-from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.control.owed import Delivery as Settings
+from proxy.control.owed import OnDead
 from proxy.control.tally import Tally
 from proxy.fiber import Fibers
+from proxy.flow.dispatch import Dispatch
 from proxy.flow.evidence import Evidence
 from proxy.flow.guard import Guard
 from proxy.flow.identities import Identities
@@ -20,7 +21,6 @@ from proxy.flow.secondary import Job, Missing, Prepared, Secondary, Tried, Untra
 from proxy.store.batch import StoreError
 from proxy.store.intent import Damaged, Intent, Result
 from proxy.store.journal import Journal
-from rules.breaker import Breaker
 from rules.fate import (
     CONFIRMED,
     Event,
@@ -43,7 +43,10 @@ RETRY_AFTER_S_MAX = 300.0
 """A Retry-After beyond this is cut: a typing error at the secondary must not stop catch-up for a day."""
 
 
-_RETRY, _CONFIRM = Event.RETRY, Event.CONFIRM
+FRESH_S = 5.0
+"""A write that was received longer ago when its turn comes is backlog."""
+
+_RETRY, _CONFIRM, _BURY = Event.RETRY, Event.CONFIRM, Event.BURY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,25 +73,21 @@ class Delivery:
         route_of: Callable[[str], Route],
         chance: Callable[[], float],
     ) -> None:
-        self.paused = True  # until `start`; later by the kill switch and at the end
         self._rooms = rooms
         self._settings = settings
+        self._blocks = settings.on_dead is OnDead.BLOCK
         self._limits = limits
         self._route_of = route_of
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._lanes: Lanes[Intent] = Lanes()
         self._durable: dict[Intent, None] = {}  # in the primary's order
-        self._runnable: dict[str, deque[Intent]] = {}
-        self._active: Counter[str] = Counter()
-        self._in_work = 0  # of all categories
-        self._pumping: set[str] = set()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._dead: dict[int, Intent] = {}  # dead letters that hold their lanes
         self._parked: dict[Intent, tuple[float, Key]] = {}  # since when, for which identity
         self._failed: dict[Intent, int] = {}  # tries that ended in an exception of ours
         self._in_memory = 0
         self._sent: list[Intent] = []  # since the last tick
-        rooms.guard.watch(self._breaker_changed)
+        self._dispatch = Dispatch(rooms.guard, rooms.fibers, settings, self._run)
 
     def __len__(self) -> int:
         return len(self._durable)
@@ -108,28 +107,80 @@ class Delivery:
             self._in_memory += intent.bytes
         self._durable[intent] = None
         if self._lanes.is_first(intent):
-            self._ready(intent)
+            self._dispatch.live(intent)
 
     def resume(self, intents: list[Intent]) -> None:
-        """What an earlier run owed, in the primary's order; sent once `start` is called."""
+        """What an earlier run owed, and its dead letters, in the primary's order; sent once `start` is called."""
         for intent in intents:
+            if intent.state is State.DEAD:
+                self._take_up_dead(intent)
+                continue
             self._lanes.enter(intent, intent.lanes)
             self._durable[intent] = None
             if intent.state is State.PARKED:
                 self._rooms.journal.conclude(intent, Event.UNPARK, Result("restart"))
         for intent in intents:
-            if self._lanes.is_first(intent):
-                self._ready(intent)
+            if intent in self._durable and self._lanes.is_first(intent):
+                self._dispatch.backlog(intent)
+
+    def _take_up_dead(self, intent: Intent) -> None:
+        if intent.overtaken or not intent.lanes:
+            return
+        if self._blocks:
+            self._lanes.enter(intent, intent.lanes)
+            self._dead[intent.id] = intent
+        else:
+            self._rooms.journal.overtake(intent)
 
     def start(self) -> None:
         """Begin to send."""
-        self.paused = False
-        for category in list(self._runnable):
-            self._pump(category)
+        self._dispatch.start()
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is sent now."""
+        return self._dispatch.paused
+
+    def pause(self) -> None:
+        """Send nothing more: the kill switch is on, or the end has come."""
+        self._dispatch.paused = True
 
     def withdraw(self, intent: Intent) -> None:
         """Take back a place that was reserved: the write is not owed after all."""
         self._leave(intent)
+
+    # dead letters
+
+    def dead(self, intent_id: int) -> Intent | None:
+        """The dead letter of this id that holds its lanes."""
+        return self._dead.get(intent_id)
+
+    @property
+    def dead_count(self) -> int:
+        """How many dead letters hold their lanes."""
+        return len(self._dead)
+
+    def revive(self, intent: Intent) -> None:
+        """Send a dead letter again: from its old place if it holds its lanes, else from their end."""
+        held = self._dead.pop(intent.id, None)
+        intent = held or intent
+        intent.attempts = min(
+            intent.attempts, 1
+        )  # not 0: a DELETE that finds nothing has been there before
+        self._rooms.journal.conclude(intent, Event.REVIVE, Result("revived"))
+        if held is None:
+            self._lanes.enter(intent, intent.lanes)
+        self._durable[intent] = None
+        if self._lanes.is_first(intent):
+            self._dispatch.backlog(intent)
+
+    def waive(self, intent: Intent, reason: str) -> None:
+        """Give a dead letter up: its lanes go on."""
+        held = self._dead.pop(intent.id, None)
+        intent = held or intent
+        self._rooms.journal.conclude(intent, Event.WAIVE, Result(reason))
+        if held is not None:
+            self._leave(intent)
 
     def sweep(self) -> None:
         """Once per tick: note the tries that last, bury what has been parked for too long, and see whether
@@ -146,51 +197,13 @@ class Delivery:
             del self._parked[intent]
             self._rooms.identities.forget(intent, intent.primary, key)
             self._conclude(intent, Step(event=Event.BURY, reason="parked_seconds_max"))
-        self._pump_all()
+        self._dispatch.pump()
 
     def oldest(self) -> float | None:
         """When the oldest owed write was received, in Unix seconds."""
         return next((intent.received_at for intent in self._durable), None)
 
-    # the queue
-
-    def _ready(self, intent: Intent) -> None:
-        queue = self._runnable.setdefault(intent.category, deque())
-        queue.append(intent)
-        self._pump(intent.category)
-
-    def _pump(self, category: str) -> None:
-        queue = self._runnable.get(category)
-        if not queue or self.paused or category in self._pumping:
-            return
-        self._pumping.add(category)  # a write that ends at once pumps again: not from within itself
-        try:
-            self._run_some(category, queue)
-        finally:
-            self._pumping.discard(category)
-
-    def _run_some(self, category: str, queue: deque[Intent]) -> None:
-        guard, active = self._rooms.guard, self._active
-        most = self._settings.concurrency_max
-        limit = max(1, int(most * guard.share(category)))
-        while queue and active[category] < limit and self._in_work < most:
-            if not guard.admit(category):
-                self._pump_later(category, guard.wait_s(category))
-                return
-            active[category] += 1
-            self._in_work += 1
-            self._rooms.fibers.start(self._run(queue.popleft()))
-
-    def _pump_later(self, category: str, wait_s: float | None) -> None:
-        if wait_s is not None and category not in self._timers:
-            self._timers[category] = self._loop.call_later(wait_s, self._timer, category)
-
-    def _timer(self, category: str) -> None:
-        self._timers.pop(category, None)
-        self._pump(category)
-
-    def _breaker_changed(self, category: str, _breaker: Breaker) -> None:
-        self._loop.call_soon(self._pump, category)
+    # the background of one write
 
     async def _run(self, intent: Intent) -> None:
         try:
@@ -204,14 +217,7 @@ class Delivery:
                 self._again(intent, error)
             raise
         finally:
-            self._active[intent.category] -= 1
-            self._in_work -= 1
-            self._pump_all()
-
-    def _pump_all(self) -> None:
-        for category, queue in list(self._runnable.items()):
-            if queue:
-                self._pump(category)
+            self._dispatch.ended(intent.category)
 
     def _again(self, intent: Intent, error: Exception) -> None:
         """A try ended in an exception of ours: a disk that cannot be read is waited for, a bug is not."""
@@ -226,9 +232,7 @@ class Delivery:
             return
         if intent.state is State.S_SENT:
             self._rooms.journal.conclude(intent, Event.RETRY, Result("internal_error"))
-        self._loop.call_later(self._limits.backoff_max_s, self._ready, intent)
-
-    # the background of one write
+        self._dispatch.backlog_later(intent, self._limits.backoff_max_s)
 
     async def _deliver(self, intent: Intent) -> None:
         rooms = self._rooms
@@ -287,13 +291,28 @@ class Delivery:
         intent.due_at = rooms.journal.now() + step.delay_s if again else 0.0
         if intent.request is not None and not again:
             self._in_memory -= intent.bytes
+        if step.event is _BURY:
+            rooms.journal.keep(intent)
         rooms.journal.conclude(intent, step.event, Result(step.reason, verdict, status))
+        if step.event is _BURY:
+            self._bury(intent)
+            return
         if again:
-            self._loop.call_later(step.delay_s, self._ready, intent)
+            self._dispatch.backlog_later(intent, step.delay_s)
             return
         if step.event is _CONFIRM and tried is not None and tried.pairs:
             self.learn(tried.pairs, intent.primary)
         self._leave(intent)
+
+    def _bury(self, intent: Intent) -> None:
+        intent.request = intent.reply = None  # the journal has both
+        if self._blocks and intent.lanes:
+            self._durable.pop(intent)
+            self._failed.pop(intent, None)
+            self._dead[intent.id] = intent
+        else:
+            self._rooms.journal.overtake(intent)
+            self._leave(intent)
 
     def learn(self, pairs: tuple[Pair, ...], primary: Side) -> None:
         """New identities; who waited for them goes on."""
@@ -301,7 +320,7 @@ class Delivery:
             for waiting in self._rooms.identities.learn(pair, primary):
                 del self._parked[waiting]
                 self._rooms.journal.conclude(waiting, Event.UNPARK, Result("identity learned"))
-                self._ready(waiting)
+                self._dispatch.backlog(waiting)
 
     def _hinder(self, intent: Intent, why: Missing | Untranslatable) -> None:
         self._rooms.guard.release(intent.category)
@@ -313,7 +332,7 @@ class Delivery:
     def _park(self, intent: Intent, missing: Missing) -> None:
         kind, value = missing.key
         if not self._rooms.identities.wait(intent, intent.primary, missing.key):
-            self._ready(intent)  # learned while we looked
+            self._dispatch.live(intent)  # learned while we looked
             return
         self._parked[intent] = (self._loop.time(), missing.key)
         self._rooms.journal.conclude(
@@ -324,6 +343,10 @@ class Delivery:
         self._durable.pop(intent, None)
         if self._failed:
             self._failed.pop(intent, None)
+        fresh = self._rooms.journal.now() - FRESH_S
         for freed in self._lanes.leave(intent, intent.lanes):
             if freed in self._durable:
-                self._ready(freed)
+                if freed.received_at > fresh:
+                    self._dispatch.live(freed)
+                else:
+                    self._dispatch.backlog(freed)

@@ -140,7 +140,7 @@ class Stand:
         for backend in self.backends.values():
             if backend.talks is not None:
                 backend.talks.transport.abort()
-        app.delivery.paused = True
+        app.delivery.pause()
         await app.fibers.cancel()
         await app.stop()
         for listener in self._listeners:

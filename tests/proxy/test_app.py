@@ -97,7 +97,7 @@ async def test_what_was_owed_is_sent_after_a_restart(tmp_path: Path) -> None:
         world(tmp_path, "[breaker]\nenabled = false") as w,
         aiohttp.ClientSession() as session,
     ):
-        w.app.delivery.paused = True
+        w.app.delivery.pause()
         for number in range(3):
             async with session.put(f"{w.url}/things/1", data=b"%d" % number) as reply:
                 assert reply.status == 200
@@ -174,7 +174,7 @@ async def test_stopping_lets_a_request_in_flight_finish(tmp_path: Path) -> None:
 
 async def test_a_start_that_fails_sends_nothing_of_what_is_owed(tmp_path: Path) -> None:
     async with world(tmp_path) as w, aiohttp.ClientSession() as session:
-        w.app.delivery.paused = True
+        w.app.delivery.pause()
         for number in range(5):
             async with session.put(f"{w.url}/things/{number}", data=b"x"):
                 pass
@@ -209,7 +209,7 @@ async def test_a_backlog_that_cannot_be_delivered_as_it_was_meant_ends_the_start
     tmp_path: Path, before: str, after: str, why: str
 ) -> None:
     async with world(tmp_path, before) as w, aiohttp.ClientSession() as session:
-        w.app.delivery.paused = True
+        w.app.delivery.pause()
         async with session.put(f"{w.url}/things/7", data=b"x") as reply:
             assert reply.status == 200
     text = w.config.read_text().replace(before, "") + after

@@ -35,6 +35,7 @@ FAST = {
     "BREAKER_ENABLED": "false",
     "DELIVERY_BACKOFF_FIRST_MS": "10",
     "DELIVERY_BACKOFF_MAX_MS": "50",
+    "DELIVERY_ON_DEAD": "skip",
     "BACKENDS_NEW_FIRST_BYTE_TIMEOUT_MS": "200",
 }
 
@@ -144,13 +145,13 @@ async def background(
 
     delivery = Delivery(rooms, config.delivery, config.fate_limits, route_of, chance)
     found = Background(config, rooms, pools, delivery, ledger, stream)
-    delivery.resume(await journal.standing(OWED))
+    delivery.resume(await journal.standing(OWED | {State.DEAD}))
     if not config.policy.kill_switch:
         delivery.start()
     try:
         yield found
     finally:
-        delivery.paused = True
+        delivery.pause()
         await fibers.cancel()
         rooms.secondary.close()
         for pool in pools.values():

@@ -387,7 +387,7 @@ async def test_who_waited_before_a_restart_waits_again_or_goes_on(
         known = await b.write(a_write("/orders/1", "order:1", route="change"))
         await b.write(a_write("/orders/2", "order:2", route="change"))
         await until(lambda: b.tally.states[State.PARKED] == 2)
-        b.delivery.paused = True
+        b.delivery.pause()
         create = a_write("/orders", "create", method="POST", route="create")
         await b.write(create, a_reply(201, b'{"id": 1}'))
         assert known.state is State.PARKED
@@ -716,7 +716,7 @@ async def test_thousands_that_cannot_be_translated_end_one_after_the_other(
 ) -> None:
     _, new = sides
     async with background(configured(tmp_path, sides, UNREADABLE, **FAST)) as b:
-        b.delivery.paused = True
+        b.delivery.pause()
         request = a_request("PUT", "/orders/1", b"no JSON")
         await owed(
             b, [an_intent(f"{n % lanes}", request=request, route="change") for n in range(MANY)]

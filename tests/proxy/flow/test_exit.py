@@ -182,7 +182,7 @@ async def test_a_replay_after_a_restart_has_the_same_trace_and_the_credential_of
     token.write_text(SECRET)
     settings = {"BACKENDS_NEW_AUTH": "static", "BACKENDS_NEW_AUTH_FILE": str(token)}
     async with sidecar(tmp_path / "data", **settings) as s:
-        s.app.delivery.paused = True
+        s.app.delivery.pause()
         await s.ask("PUT", "/a", b"x", MINE)
         await s.ask("PUT", "/a", b"y", "traceparent: broken\r\ntracestate: a=1\r\n")
         first = [each.headers["traceparent"] for each in s.legacy.seen]
