@@ -19,6 +19,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from proxy.control.tally import LATENCY_BOUNDS_S, Histogram, Tally
+from rules.level import Level
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The content type of an exposition."""
@@ -36,6 +37,10 @@ class Reading:
     connections: int
     backlog_rows: int
     oldest_seconds: float
+    fullness: float
+    level: str
+    dead_holding: int
+    gaps: Mapping[str, tuple[int, int]]  # reason -> (gaps, writes)
     breakers: Mapping[str, tuple[str, str]]  # category -> (state, reason)
     commits: int
     commit_seconds: float
@@ -72,6 +77,14 @@ DECLARED: tuple[Declared, ...] = (
     Declared("backlog_rows", "Intents that are owed to the secondary.", (), lambda _, r: _one(r.backlog_rows)),
     Declared("backlog_bytes", "Their replay payloads.", (), lambda t, _: _one(t.backlog_bytes)),
     Declared("backlog_oldest_seconds", "Age of the oldest owed write.", (), lambda _, r: _one(r.oldest_seconds)),
+    Declared("backlog_fullness", "Share of the nearest limit of the backlog.", (), lambda _, r: _one(r.fullness)),
+    Declared("level", "1 for the level that the sidecar works at.", ("level",),
+             lambda _, r: [((each,), float(each == r.level)) for each in Level]),
+    Declared("dead_holding", "Dead letters that hold their lanes.", (), lambda _, r: _one(r.dead_holding)),
+    Declared("gaps", "Intervals in which writes were not journaled, by reason.", ("reason",),
+             lambda _, r: [((reason,), count) for reason, (count, _) in r.gaps.items()]),
+    Declared("gap_writes", "Writes in them.", ("reason",),
+             lambda _, r: [((reason,), writes) for reason, (_, writes) in r.gaps.items()]),
     Declared("outcomes_total", "Calls to a side, by what came of them.", ("role", "outcome"),
              lambda t, _: [((role, word), count) for (role, word), count in t.outcomes.items()]),
     Declared("verdicts_total", "Comparisons, by verdict.", ("verdict",), lambda t, _: _many(t.verdicts)),

@@ -15,8 +15,10 @@ from proxy.control.owed import Journal as JournalSettings
 from proxy.control.ports import Listen
 from proxy.control.tally import Tally
 from proxy.fiber import Fibers, Slot
+from proxy.flow.capacity import BACKLOG_FULL, Capacity
 from proxy.flow.delivery import Delivery
 from proxy.flow.exit import Exit
+from proxy.flow.gaps import Gaps
 from proxy.flow.guard import Guard
 from proxy.flow.relay import Streamed
 from proxy.flow.shadow import Shadow
@@ -60,6 +62,8 @@ class Rooms:
 
     listen: Listen
     journal: Journal
+    capacity: Capacity
+    gaps: Gaps
     journal_settings: JournalSettings
     delivery: Delivery
     guard: Guard
@@ -257,6 +261,9 @@ class Write:
         rooms.journal.accept(intent)
         turns = intent.lanes if plan.route.ordering is _SERIALIZE else ()
         turn: Slot[None] = Slot()
+        if rooms.capacity.hinders and not await rooms.capacity.has_room():
+            self._give_back(request, intent)
+            return None
         try:
             if not rooms.turnstile.enter(turn, turns):
                 await turn
@@ -293,11 +300,18 @@ class Write:
         self._rooms.log.error("journal_failed", error=str(error), trace_id=trace_id(request.head))
         if self._rooms.journal_settings.on_journal_error == "pass_through":
             self._rooms.journal.skip(intent, Skip.JOURNAL_ERROR)
+            self._rooms.gaps.note(intent.category, Skip.JOURNAL_ERROR)
             exchange = self._ask_primary(request)
             self._answer(exchange, self._told(await exchange))
         else:
             self._rooms.journal.abort(intent)
             self._client.refuse(Refusal(503, "the write could not be journaled; nothing was sent"))
+        discard(request)
+
+    def _give_back(self, request: Request, intent: Intent) -> None:
+        """There was no room for it in the backlog, for as long as it waited."""
+        self._rooms.journal.abort(intent)
+        self._client.refuse(BACKLOG_FULL)
         discard(request)
 
     async def _unjournaled(self, request: Request, reason: Skip) -> Rest:

@@ -15,7 +15,9 @@ from tests.proxy.world import world
 
 READING = Reading(
     requests=3, refused=1, connections=2, backlog_rows=4, oldest_seconds=5.5,
-    breakers={"default": ("open", "too slow")}, commits=6, commit_seconds=0.5,
+    breakers={"default": ("open", "too slow")}, commits=6, commit_seconds=0.5, fullness=0.25,
+    level="full", dead_holding=1,
+    gaps={"backlog": (2, 9)},
 )  # fmt: skip
 
 

@@ -35,7 +35,6 @@ FAST = {
     "BREAKER_ENABLED": "false",
     "DELIVERY_BACKOFF_FIRST_MS": "10",
     "DELIVERY_BACKOFF_MAX_MS": "50",
-    "DELIVERY_ON_DEAD": "skip",
     "BACKENDS_NEW_FIRST_BYTE_TIMEOUT_MS": "200",
 }
 
@@ -47,7 +46,7 @@ def configured(
     legacy, new = backends
     given = {
         "STAGE": "dual_legacy_primary", "JOURNAL_DIRECTORY": str(directory), "LISTEN_PORT": "0",
-        "ADMIN_PORT": "0", "BACKENDS_LEGACY_URL": legacy.url, "BACKENDS_NEW_URL": new.url,
+        "DELIVERY_ON_DEAD": "skip", "ADMIN_PORT": "0", "BACKENDS_LEGACY_URL": legacy.url, "BACKENDS_NEW_URL": new.url,
         **settings,
     }  # fmt: skip
     return parse(toml, "test.toml", {f"TWINWRITE_{name}": value for name, value in given.items()})
