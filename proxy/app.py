@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,19 @@ from proxy.control.encryption import EncryptionError, cipher_of
 from proxy.control.log import Log
 from proxy.control.metrics import Metrics, Reading
 from proxy.control.outbound import CredentialError
+from proxy.control.overview import overview
 from proxy.control.tally import Tally
 from proxy.control.tls import TlsError
 from proxy.control.token import made
 from proxy.control.ways import ways_of
 from proxy.fiber import Fibers
+from proxy.flow.capacity import Capacity
 from proxy.flow.delivery import Delivery
 from proxy.flow.delivery import Rooms as DeliveryRooms
 from proxy.flow.door import Door
 from proxy.flow.evidence import Evidence
 from proxy.flow.exit import Exit
+from proxy.flow.gaps import Gaps
 from proxy.flow.guard import Guard
 from proxy.flow.identities import Identities
 from proxy.flow.secondary import Secondary
@@ -54,6 +58,7 @@ from proxy.wire.listen import Listener, ListenError
 from proxy.wire.pool import Pool
 from rules.breaker import Breaker
 from rules.fate import OWED, State
+from rules.level import Level
 from rules.message import Side
 from rules.redact import Redaction
 from rules.route import Route, hindrance
@@ -99,7 +104,8 @@ class App:
             cipher = cipher_of(config.journal, os.environ)
             self._journal = await Journal.open(config.journal, self.tally, time.time, cipher)
             await self._open_ledger()
-            self._build(self._journal)
+            known = await self._journal.gaps()
+            self._build(self._journal, Gaps(known, self._journal.keep_gap, time.time, self.log))
             await self._take_up(self._journal)
             if listening:
                 self._listener = Listener(config.listen, self.clients.connect, self._say)
@@ -108,7 +114,7 @@ class App:
         except (StoreError, TlsError, ListenError, EncryptionError, OSError) as error:
             await self._close()
             raise StartError(str(error)) from error
-        except StartError:
+        except BaseException:  # a bug of ours must end the process, not leave its threads behind
             await self._close()
             raise
         if not config.policy.kill_switch:
@@ -119,7 +125,7 @@ class App:
         self._tick()
         tune()
 
-    def _build(self, journal: Journal) -> None:
+    def _build(self, journal: Journal, gaps: Gaps) -> None:
         config, tally, log = self.config, self.tally, self.log
         redact = config.redact
         redaction = Redaction(
@@ -134,6 +140,7 @@ class App:
         self.guard = Guard(config.breaker_limits, self._loop.time)
         self.guard.watch(self._breaker_changed)
         self.evidence = Evidence(self._ledger, redaction, tally)
+        gaps.evidence = self.evidence
         identities = Identities(journal.pairs, tally)
         pending_max = config.compare.pending_max
         self.secondary = Secondary(self.pools, identities, tally, self.exits, pending_max)
@@ -153,8 +160,13 @@ class App:
         )  # fmt: skip
         quiet_s, ways = config.delivery.probe_quiet_seconds, ways_of(config.routes)
         self.unknown = Unknown(settling, ways, config.fate_limits, quiet_s, random.random)
+        self.gaps = gaps
+        self.capacity = Capacity(
+            config.journal, journal, self.delivery, gaps, (tally, self.evidence, log)
+        )
+        self.capacity.ledger_fails = self._ledger_fails
         foreground = WriteRooms(
-            listen=config.listen, journal=journal, journal_settings=config.journal,
+            listen=config.listen, journal=journal, capacity=self.capacity, gaps=gaps, journal_settings=config.journal,
             delivery=self.delivery, guard=self.guard, shadow=Shadow(rooms, self.delivery, pending_max),
             turnstile=turnstile, unknown=self.unknown, pools=self.pools, exits=self.exits, tally=tally,
             fibers=self.fibers, log=log, hop=hop,
@@ -280,13 +292,17 @@ class App:
 
     def reading(self) -> Reading:
         """The numbers that are not in the tally."""
-        oldest = self.delivery.oldest()
         return Reading(
             requests=self.clients.requests,
             refused=self.clients.refused,
             connections=len(self.clients.open),
             backlog_rows=len(self.delivery),
-            oldest_seconds=0.0 if oldest is None else max(time.time() - oldest, 0.0),
+            oldest_seconds=self.delivery.oldest_s(),
+            fullness=self.capacity.fullness,
+            level=self.capacity.level,
+            reasons=self.capacity.reasons,
+            dead_holding=self.delivery.dead_count,
+            gaps=[asdict(each) for each in self.gaps.all],
             breakers={
                 name: (each.state, each.reason) for name, each in self.guard.breakers().items()
             },
@@ -296,33 +312,18 @@ class App:
 
     def status(self) -> Mapping[str, Any]:
         """What `/status` shows."""
-        reading, tally, policy = self.reading(), self.tally, self.config.policy
         return {
             "version": version("twinwrite"),
             "instance": self.instance,
-            "stage": policy.stage,
-            "primary": DUTIES[policy.stage].primary,
-            "kill_switch": policy.kill_switch,
             "uptime_seconds": round(self._loop.time() - self._started, 3),
-            "accepted": tally.accepted,
-            "intents": tally.states,
-            "skipped": tally.skips,
-            "in_flight": tally.in_flight,
-            "backlog": {
-                "rows": reading.backlog_rows,
-                "bytes": tally.backlog_bytes,
-                "oldest_seconds": round(reading.oldest_seconds, 3),
-            },
-            "breakers": {
-                name: {"state": state, "reason": reason}
-                for name, (state, reason) in reading.breakers.items()
-            },
-            "verdicts": tally.verdicts,
+            **overview(self.reading(), self.tally, self.config.policy),
         }
 
     async def _not_ready(self) -> str:
         if self._stopping.is_set():
             return "draining"
+        if self.journal.fails and self.capacity.level is Level.REJECTING:
+            return "; ".join(self.capacity.reasons)
         primary = DUTIES[self.config.policy.stage].primary
         if not await self.pools[primary].is_reachable():
             return (
@@ -338,7 +339,7 @@ class App:
         ledger = () if self._ledger is None else (self._ledger,)
         for each in (
             self.clients, *self.pools.values(), *self.exits.values(),
-            self.journal, self.guard, self.delivery, *ledger,
+            self.journal, self.guard, self.delivery, self.capacity, *ledger,
         ):  # fmt: skip
             try:
                 each.sweep()
@@ -354,6 +355,9 @@ class App:
         except OSError as error:
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             raise StartError(f"cannot listen on {where.host}:{where.port}: {why}") from error
+
+    def _ledger_fails(self) -> bool:
+        return self._ledger is None or self._ledger.writer.failing
 
     def _say(self, detail: str) -> None:
         self.log.warning("tls", detail=detail)

@@ -4,8 +4,9 @@ Law: key order, the spelling of numbers, the order of unordered arrays, the two 
 member and the two values of an identity leave no trace; how much else is left out is said by `Sight`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from enum import Enum
+from typing import Any
 
 from xxhash import xxh3_128_hexdigest
 
@@ -13,6 +14,13 @@ from rules.tolerance import Rulebook
 from rules.value import DELIMITERS, identity
 
 Path = tuple[str, ...]
+
+
+_DEPTH_MAX = 200  # rules name no places that are deeper
+
+
+NODE_COST = 4
+"""What it costs to digest a node, in nodes that are compared; twice as much where rules have paths."""
 
 
 class Sight(Enum):
@@ -24,33 +32,48 @@ class Sight(Enum):
     VAGUE = "vague"
 
 
+class Budget:
+    """The members and elements that may still be looked at; below 0 a comparison has had enough."""
+
+    __slots__ = ("nodes",)
+
+    def __init__(self, nodes: int) -> None:
+        self.nodes = nodes
+
+
+class Exhausted(Exception):
+    """The budget is used up."""
+
+
 class Digests:
-    """Digests of one side's values. Each container is digested once; `nodes` counts what was seen."""
+    """Digests of one side's values. Each container is digested once, within a budget."""
 
     def __init__(
-        self, book: Rulebook, names: dict[str, str], sight: Sight, *, presence: bool, depth_max: int
+        self, book: Rulebook, names: dict[str, str], sight: Sight, budget: Budget, *, presence: bool
     ) -> None:
         """`names`: the text by which each value of an identity counts."""
         self.book = book
         self.names = names
         self.sight = sight
         self.presence = presence
-        self.depth_max = depth_max
+        self.budget = budget
         self.by_path = bool(book)
+        self.cost = NODE_COST * 2 if self.by_path else NODE_COST
         self.known: dict[int, str] = {}
-        self.nodes = 0
 
-    def elements(self, path: Path, array: list[object], only: Iterable[int]) -> list[str]:
-        """The digests of these elements of the array at a path."""
+    def elements(self, path: Path, array: list[object], only: Collection[int]) -> list[str]:
+        """The digests of these elements of the array at a path. Raises Exhausted."""
+        self.spend(len(only))
         return [self.token((*path, str(index)), array[index]) for index in only]
 
     def token(self, path: Path, root: object) -> str:
         """Digest a value, children first and without recursion; a scalar is its own digest."""
         if self._blank(path):
             return "-"
-        stack = [(path, root)] if isinstance(root, dict | list) else []
+        stack: list[tuple[Path, Any]] = [(path, root)] if isinstance(root, dict | list) else []
         while stack:
             path, value = stack[-1]
+            self.spend(len(value))
             unknown = [
                 (where, child)
                 for _, where, child in self.children(path, value)
@@ -63,9 +86,15 @@ class Digests:
                 self.known[id(value)] = self._combined(path, value)
         return self._leaf(root)
 
+    def spend(self, nodes: int) -> None:
+        """Count what is about to be digested. Raises Exhausted."""
+        self.budget.nodes -= nodes * self.cost
+        if self.budget.nodes < 0:
+            raise Exhausted
+
     def children(self, path: Path, value: object) -> Iterator[tuple[str, Path, object]]:
         """List (name, path, child); paths only where rules ask for them, and only so deep."""
-        extend = self.by_path and len(path) <= self.depth_max
+        extend = self.by_path and len(path) <= _DEPTH_MAX
         if isinstance(value, dict):
             for name, child in value.items():
                 if not extend:
@@ -100,7 +129,6 @@ class Digests:
         for name, _, child in self.children(path, value):
             token = self._leaf(child)
             tokens.append(f"{len(name)}:{name}{len(token)}:{token}")
-        self.nodes += len(tokens) + 1
         if isinstance(value, dict) or self.book.unordered.first(path) is not None:
             tokens.sort()
         text = "".join(tokens).encode("utf-8", "surrogatepass")

@@ -13,7 +13,7 @@ from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
-from rules.canonical import Digests, Path, Sight
+from rules.canonical import Budget, Digests, Exhausted, Path, Sight
 from rules.pairing import Pairing, places
 from rules.tolerance import Rule, Rulebook
 from rules.value import CONTAINERS, Same, alike, equal, identical, printable, shown, sort
@@ -22,6 +22,7 @@ Array = list[object]
 NODES_MAX = 500_000
 """Members and elements that one comparison looks at: some 0.5 s at the most."""
 
+_ENTRY_NODES = 8  # what it costs to enter a container, or to look for the rule of a difference
 _TRY_NODES = 20  # what it costs to try two elements, beside what is in them
 _WHOLE_DEPTH_MAX = 8  # above it, containers are first compared as a whole, at the speed of C
 _SLICE = 64  # elements of an array compared as a whole
@@ -90,18 +91,9 @@ def diff(
     as equal, also as whole segments inside a text ("/users/17"). Never raises for documents of any
     depth; the time is linear in their size, and what goes beyond is counted against `nodes_max`.
     """
-    walk = _Walk(rules, same, _Budget(rules.nodes_max))
+    walk = _Walk(rules, same, Budget(rules.nodes_max))
     walk.at = at
     return walk.run((), primary, secondary)
-
-
-class _Budget:
-    """What is left of `nodes_max`; shared by all walks of one comparison."""
-
-    __slots__ = ("nodes",)
-
-    def __init__(self, nodes: int) -> None:
-        self.nodes = nodes
 
 
 _Mark = tuple[int, bool]  # differences found, and truncated or not, when an array was entered
@@ -114,7 +106,7 @@ class _Walk:
     what is ignored, or merely present, is left out."""
 
     def __init__(
-        self, rules: DiffRules, same: Same, budget: _Budget, *, eating: bool = True
+        self, rules: DiffRules, same: Same, budget: Budget, *, eating: bool = True
     ) -> None:
         self.rules = rules
         self.book = rules.book
@@ -138,10 +130,8 @@ class _Walk:
         vague = dict.fromkeys([*ours, *theirs], "")
 
         def made(names: dict[str, str], sight: Sight) -> Digests:
-            rules = self.rules
-            return Digests(
-                self.book, names, sight, presence=rules.presence, depth_max=rules.depth_max
-            )
+            presence = self.rules.presence
+            return Digests(self.book, names, sight, self.budget, presence=presence)
 
         return {
             Sight.FULL: (made(ours, Sight.FULL), made(theirs, Sight.FULL)),
@@ -153,12 +143,15 @@ class _Walk:
         self.meet(path, primary, secondary)
         while self.stack and self.budget.nodes >= 0:
             path, one, other, mark = self.stack.pop()
-            if mark is not None:
-                self.leave(path, one, other, mark)
-            elif len(self.found) >= self.limit:
-                self.truncated = True
-            else:
-                self.enter(path, one, other)
+            try:
+                if mark is not None:
+                    self.leave(path, one, other, mark)
+                elif len(self.found) >= self.limit:
+                    self.truncated = True
+                else:
+                    self.enter(path, one, other)
+            except Exhausted:
+                break
         exhausted = self.budget.nodes < 0
         return DiffResult(
             differences=tuple(self.found),
@@ -180,6 +173,7 @@ class _Walk:
             self.report(path, Class.VALUE, one, other)
 
     def enter(self, path: Path, one: object, other: object) -> None:
+        self.budget.nodes -= _ENTRY_NODES
         rule = self.eats(path) if self.ruled else None
         if rule is not None:
             if rule.name not in self.ignored and self.differs(path, one, other, eating=False):
@@ -271,8 +265,6 @@ class _Walk:
         moved = {int(difference.path[depth]) for difference in self.found[count:]}
         if len(moved) > 1 or (moved and self.truncated):  # equal elements need no second look
             indexes: Collection[int] = range(len(one)) if self.truncated else moved
-            if len(indexes) > self.budget.nodes:
-                return
             ours, theirs = self.seen(Sight.DECLARED, path, (one, other), (indexes, indexes))
             if Counter(ours) == Counter(theirs):
                 del self.found[count:]
@@ -286,13 +278,12 @@ class _Walk:
         arrays: tuple[Array, Array],
         indexes: tuple[Collection[int], Collection[int]],
     ) -> tuple[list[str], list[str]]:
-        """The digests of these elements of two arrays."""
-        found = []
-        for digests, array, only in zip(self.digests[sight], arrays, indexes, strict=True):
-            before = digests.nodes
-            found.append(digests.elements(path, array, only))
-            self.budget.nodes -= digests.nodes - before + len(only)
-        return found[0], found[1]
+        """The digests of these elements of two arrays. Raises Exhausted."""
+        ours, theirs = self.digests[sight]
+        return (
+            ours.elements(path, arrays[0], indexes[0]),
+            theirs.elements(path, arrays[1], indexes[1]),
+        )
 
     def unordered(self, path: Path, one: Array, other: Array, rule: Rule) -> None:
         start = len(self.stack)
@@ -317,25 +308,32 @@ class _Walk:
 
     def by_digest(self, pairing: Pairing, path: Path, sight: Sight) -> None:
         left = pairing.left()
-        if left[0] and left[1] and len(left[0]) + len(left[1]) <= self.budget.nodes:
+        if left[0] and left[1]:
             pairing.by_digest(left, self.seen(sight, path, (pairing.one, pairing.other), left))
 
     def by_trial(self, pairing: Pairing, path: Path) -> None:
         """Pair what digests could not: a value may be an identity here and a plain one there."""
         one, other = pairing.one, pairing.other
         unpaired, rest = pairing.left()
-        if not (unpaired and rest) or len(one) + len(other) > self.budget.nodes:
+        if not (unpaired and rest):
             return
         everything = (range(len(one)), range(len(other)))
         ours, theirs = self.seen(Sight.VAGUE, path, (one, other), everything)
         waiting = places(everything[1], theirs)
+        primaries, secondaries = self.seen(Sight.FULL, path, (one, other), everything)
+        known: dict[tuple[str, str], bool] = {}
 
-        def fits(index: int, counterpart: int) -> bool | None:
-            if self.budget.nodes <= 0:
-                return None
-            self.budget.nodes -= _TRY_NODES
-            where = (*path, str(index))
-            return not self.differs(where, one[index], other[counterpart], eating=True)
+        def fits(index: int, counterpart: int) -> bool:
+            self.budget.nodes -= 1
+            if self.budget.nodes < 0:
+                raise Exhausted
+            pair = (primaries[index], secondaries[counterpart])
+            if pair not in known:
+                self.budget.nodes -= _TRY_NODES
+                where = (*path, str(index))
+                differs = self.differs(where, one[index], other[counterpart], eating=True)
+                known[pair] = not differs
+            return known[pair]
 
         pairing.by_trial(unpaired, [waiting.get(digest, deque()) for digest in ours], fits)
 
@@ -347,6 +345,7 @@ class _Walk:
         return bool(result.differences) or result.truncated
 
     def report(self, path: Path, kind: Class, one: object, other: object) -> None:
+        self.budget.nodes -= _ENTRY_NODES
         rule = self.taker(path, kind, one, other) if self.ruled else None
         if rule is not None:
             self.ignored[rule.name] = None

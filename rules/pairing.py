@@ -49,11 +49,11 @@ class Pairing:
         self,
         unpaired: list[int],
         candidates: list[deque[int]],
-        fits: Callable[[int, int], bool | None],
+        fits: Callable[[int, int], bool],
     ) -> None:
         """Pair what fits, where need be by giving others another counterpart.
 
-        `candidates`: by index of the primary's; `fits` answers None when it has had enough.
+        `candidates`: by index of the primary's.
         """
         for index in unpaired:
             self._settle(index, candidates, fits, set())
@@ -62,18 +62,13 @@ class Pairing:
         self,
         index: int,
         candidates: list[deque[int]],
-        fits: Callable[[int, int], bool | None],
+        fits: Callable[[int, int], bool],
         seen: set[int],
     ) -> bool:
         for counterpart in candidates[index]:
             if len(seen) > _CHAIN_MAX:
                 return False
-            if counterpart in seen:
-                continue
-            suits = fits(index, counterpart)
-            if suits is None:
-                return False
-            if suits:
+            if counterpart not in seen and fits(index, counterpart):
                 seen.add(counterpart)
                 taken = self.taken
                 if counterpart not in taken or self._settle(

@@ -79,21 +79,26 @@ class Paths(Generic[T]):
 
     def found(self, path: tuple[str, ...]) -> list[T]:
         """What the patterns that name this path stand for, in the order in which they were given."""
-        found = list(self._exact.get(path, ()))
-        rows = [self._sized.get(len(path)), self._floating]
-        rows.append(self._ending.get(path[-1]) if path else None)
-        for row in rows:
-            if row:
-                found += [(order, item) for order, pattern, item in row if pattern.matches(path)]
+        found = self._named(path)
         found.sort(key=itemgetter(0))
         return [item for _, item in found]
 
+    def _named(self, path: tuple[str, ...]) -> list[tuple[int, T]]:
+        found = list(self._exact.get(path, ())) if self._exact else []
+        if self._sized and (row := self._sized.get(len(path))):
+            found += [(order, item) for order, pattern, item in row if _fits(pattern.tokens, path)]
+        if self._ending and path and (row := self._ending.get(path[-1])):
+            found += [(order, item) for order, pattern, item in row if pattern.matches(path)]
+        if self._floating:
+            found += [
+                (order, item) for order, pattern, item in self._floating if pattern.matches(path)
+            ]
+        return found
+
     def first(self, path: tuple[str, ...]) -> T | None:
         """The first of `found`, or None."""
-        if not self:
-            return None
-        found = self.found(path)
-        return found[0] if found else None
+        found = self._named(path)
+        return min(found, key=itemgetter(0))[1] if found else None
 
 
 def parse(pointer: str) -> tuple[str, ...]:

@@ -74,6 +74,7 @@ class Skip(StrEnum):
     CATEGORY = "category"  # the category's flag is off
     KILL_SWITCH = "kill_switch"
     JOURNAL_ERROR = "journal_error"  # on_journal_error = "pass_through": a gap
+    BACKLOG = "backlog"  # on_backlog_full = "pause_mirroring": a gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ LEVELS: dict[str, int] = {
     "rules.coding": 1,
     "rules.fate": 1,
     "rules.framing": 1,
+    "rules.level": 1,
     "rules.payload": 1,
     "rules.plain": 0,
     "rules.pointer": 0,
@@ -96,6 +97,7 @@ LEVELS: dict[str, int] = {
     "proxy.store": 10,
     "proxy.store.intent": 11,
     "proxy.store.batch": 13,
+    "proxy.store.gap": 11,
     "proxy.store.lock": 14,
     "proxy.store.pairs": 15,
     "proxy.store.record": 13,
@@ -113,6 +115,7 @@ LEVELS: dict[str, int] = {
     # carry a write through
     "proxy.fiber": 12,
     "proxy.flow": 10,
+    "proxy.flow.gaps": 20,
     "proxy.flow.guard": 11,
     "proxy.flow.lanes": 11,
     "proxy.flow.turnstile": 13,
@@ -125,6 +128,7 @@ LEVELS: dict[str, int] = {
     "proxy.flow.repeats": 13,
     "proxy.flow.unknown": 21,
     "proxy.flow.steering": 22,
+    "proxy.flow.capacity": 21,
     "proxy.flow.delivery": 20,
     "proxy.flow.dispatch": 13,
     "proxy.flow.shadow": 21,
@@ -133,6 +137,7 @@ LEVELS: dict[str, int] = {
     # show
     "proxy.control.metrics": 12,
     "proxy.control.admin": 13,
+    "proxy.control.overview": 13,
     # put together
     "proxy.app": 24,
     "proxy.demo": 10,

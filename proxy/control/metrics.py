@@ -4,9 +4,10 @@ Law: one table (`DECLARED`) names them all; labels are closed sets (states, reas
 roles), never a path or an id. docs/operations.md is held to the table by a test.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -20,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from proxy.control.tally import LATENCY_BOUNDS_S, Histogram, Tally
 from rules.agreement import agreement
+from rules.level import Level
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The content type of an exposition."""
@@ -37,6 +39,11 @@ class Reading:
     connections: int
     backlog_rows: int
     oldest_seconds: float
+    fullness: float
+    level: str
+    reasons: Sequence[str]  # why it is not full
+    dead_holding: int
+    gaps: Sequence[Mapping[str, Any]]  # as they are kept
     breakers: Mapping[str, tuple[str, str]]  # category -> (state, reason)
     commits: int
     commit_seconds: float
@@ -73,6 +80,14 @@ DECLARED: tuple[Declared, ...] = (
     Declared("backlog_rows", "Intents that are owed to the secondary.", (), lambda _, r: _one(r.backlog_rows)),
     Declared("backlog_bytes", "Their replay payloads.", (), lambda t, _: _one(t.backlog_bytes)),
     Declared("backlog_oldest_seconds", "Age of the oldest owed write.", (), lambda _, r: _one(r.oldest_seconds)),
+    Declared("backlog_fullness", "Share of the nearest limit of the backlog.", (), lambda _, r: _one(r.fullness)),
+    Declared("level", "1 for the level that the sidecar works at.", ("level",),
+             lambda _, r: [((each,), float(each == r.level)) for each in Level]),
+    Declared("dead_holding", "Dead letters that hold their lanes.", (), lambda _, r: _one(r.dead_holding)),
+    Declared("gaps", "Intervals in which writes were not journaled, by reason.", ("reason",),
+             lambda _, r: _many(Counter(each["reason"] for each in r.gaps))),
+    Declared("gap_writes", "Writes in them.", ("reason",),
+             lambda _, r: _many(sum((Counter({each["reason"]: each["writes"]}) for each in r.gaps), Counter()))),
     Declared("outcomes_total", "Calls to a side, by what came of them.", ("role", "outcome"),
              lambda t, _: [((role, word), count) for (role, word), count in t.outcomes.items()]),
     Declared("verdicts_total", "Comparisons, by verdict.", ("verdict",), lambda t, _: _many(t.verdicts)),

@@ -21,6 +21,14 @@ class OnJournalError(StrEnum):
     PRIMARY_ONLY = "pass_through"
 
 
+class OnBacklogFull(StrEnum):
+    """What becomes of a write while the backlog is at its limit."""
+
+    REJECT = "reject"  # 503, nothing is sent
+    PAUSE_MIRRORING = "pause_mirroring"  # to the primary only: a gap
+    BLOCK = "block"  # it waits for room, a while
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journal:
     """`[journal]`: the file of owed writes."""
@@ -34,11 +42,27 @@ class Journal:
     on_journal_error: OnJournalError = key(
         OnJournalError.REJECT, "What becomes of a write that cannot be journaled."
     )
-    backlog_rows_max: int = key(
-        1000000, "Owed writes; at this many a new one gets 503.", "", checks.ROWS
+    commit_timeout_ms: int = key(
+        5000,
+        "How long the disk may take before a write counts as not journaled.",
+        "ms",
+        checks.TIME,
     )
+    backlog_rows_max: int = key(1000000, "Owed writes, at the most.", "", checks.ROWS)
     backlog_bytes_max: int = key(
-        1073741824, "Size of all owed writes; above it a new one gets 503.", "bytes", checks.SIZE
+        1073741824, "Size of all owed writes, at the most.", "bytes", checks.SIZE
+    )
+    backlog_age_max_seconds: float = key(
+        0.0, "Age of the oldest owed write, at the most; 0 is any.", "seconds", checks.AGE
+    )
+    backlog_soft_percent: float = key(
+        80.0, "The share of these limits at which the log tells it.", "%", (0, 100)
+    )
+    on_backlog_full: OnBacklogFull = key(
+        OnBacklogFull.REJECT, "What becomes of a write while the backlog is at its limit."
+    )
+    backlog_block_ms: int = key(
+        2000, "How long a write waits for room, where it is to block.", "ms", checks.TIME
     )
     reply_bytes_max: int = key(
         65536, "How much of the primary's reply is kept for the comparison.", "bytes", checks.SIZE

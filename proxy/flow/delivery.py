@@ -7,6 +7,7 @@ it is done, dead or taken back. It is sent only when it is durable (`release`) a
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from proxy.control.owed import Delivery as Settings
 from proxy.control.owed import OnDead
@@ -199,9 +200,9 @@ class Delivery:
             self._conclude(intent, Step(event=Event.BURY, reason="parked_seconds_max"))
         self._dispatch.pump()
 
-    def oldest(self) -> float | None:
-        """When the oldest owed write was received, in Unix seconds."""
-        return next((intent.received_at for intent in self._durable), None)
+    def oldest_s(self) -> float:
+        """The age of the oldest owed write, in seconds; 0 when nothing is owed."""
+        return next((monotonic() - intent.since for intent in self._durable), 0.0)
 
     # the background of one write
 
@@ -275,7 +276,7 @@ class Delivery:
         return Try(
             method=job.request.method,
             attempts=intent.attempts,
-            age_s=self._rooms.journal.now() - intent.received_at,
+            age_s=monotonic() - intent.since,
             chance=self._chance(),
             applied_redirects=job.route.applied_redirects,
             retry_after_s=min(float(after), RETRY_AFTER_S_MAX) if after.isdecimal() else 0.0,
@@ -343,10 +344,9 @@ class Delivery:
         self._durable.pop(intent, None)
         if self._failed:
             self._failed.pop(intent, None)
-        fresh = self._rooms.journal.now() - FRESH_S
         for freed in self._lanes.leave(intent, intent.lanes):
             if freed in self._durable:
-                if freed.received_at > fresh:
+                if monotonic() - freed.since < FRESH_S:
                     self._dispatch.live(freed)
                 else:
                     self._dispatch.backlog(freed)

@@ -13,8 +13,8 @@ from proxy.wire.sink import Sink
 from rules.forwarded import Forwarding, forwarded
 from rules.framing import Refusal, RequestHead, with_line
 from rules.outbound import VIA
-from rules.route import Plan, Policy, plan
-from rules.stage import Mirror
+from rules.route import Plan, Policy, Skip, plan
+from rules.stage import DUTIES, Mirror
 from rules.trace import FLAGS, NUMBER_BITS, traced
 from rules.upgrade import forwarded_once_more
 
@@ -53,13 +53,22 @@ class Door:
         way = rooms.exits[chosen.primary]
         if way.maps and not way.knows(sent):
             return Refusal(403, "the primary has no credential for this one; nothing was sent")
+        skip = chosen.skip
         if chosen.mirror is not _NONE:
-            return self._limit(head, chosen) or Write(client, head, chosen, policy, rooms)
-        if chosen.skip is not None:
-            rooms.tally.skip(chosen.skip)
+            barred = self._barred(head, chosen)
+            if barred is None:
+                return Write(client, head, chosen, policy, rooms)
+            if isinstance(barred, Refusal):
+                return barred
+            skip = barred
+        if skip is not None:
+            self._skip(chosen, skip)
         else:
             rooms.tally.relayed += 1
-        sent = way.head(sent)
+        return self._relay(client, head, chosen, way.head(sent))
+
+    def _relay(self, client: Downstream, head: RequestHead, chosen: Plan, sent: bytes) -> Relay:
+        rooms = self._rooms
         if head.asks:
             sent = with_line(sent, head.asks)
         relay = Relay(client, rooms.pools[chosen.primary], head, sent, rooms.fibers)
@@ -88,19 +97,22 @@ class Door:
         client.sent_head = sent
         return sent
 
-    def _limit(self, head: RequestHead, chosen: Plan) -> Refusal | None:
-        """Why a write cannot be taken now, before any of it was sent anywhere."""
+    def _skip(self, chosen: Plan, reason: Skip) -> None:
+        """A write that the plan sends to the primary only: where it would be owed otherwise, that is a gap."""
+        self._rooms.tally.skip(reason)
+        if reason is Skip.KILL_SWITCH and DUTIES[chosen.stage].mirror is _JOURNAL:
+            self._rooms.gaps.note(chosen.category.name, reason)
+
+    def _barred(self, head: RequestHead, chosen: Plan) -> Refusal | Skip | None:
+        """Why a write cannot be mirrored now, before any of it was sent anywhere."""
         rooms = self._rooms
-        tally, settings = rooms.tally, rooms.journal_settings
+        tally = rooms.tally
         if head.length > rooms.listen.body_bytes_max:
             return Refusal(413, f"the body is longer than {rooms.listen.body_bytes_max} bytes")
         if tally.in_flight >= rooms.listen.in_flight_max:
             return Refusal(503, "too many writes in flight")
-        if chosen.mirror is _JOURNAL and (
-            len(rooms.delivery) >= settings.backlog_rows_max
-            or tally.backlog_bytes >= settings.backlog_bytes_max
-        ):
-            return Refusal(503, "the backlog is at its limit; nothing was sent")
+        if chosen.mirror is _JOURNAL and (rooms.capacity.hinders or rooms.capacity.at_limit()):
+            return rooms.capacity.barred(chosen.category.name)
         return None
 
 

@@ -92,9 +92,10 @@ class Repeats(Generic[Waiting]):
         found = self._unknown.get(claim.key)
         return None if found is None else found[1]
 
-    def settled(self, claim: Claim) -> None:
-        """Nothing waits under this key any more."""
-        self._unknown.pop(claim.key, None)
+    def settled(self, claim: Claim, waiting: Waiting) -> None:
+        """This does not wait under its key any more."""
+        if self.waiting(claim) is waiting:
+            del self._unknown[claim.key]
 
 
 async def fingerprint_of(request: Request) -> bytes:

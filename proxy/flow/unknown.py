@@ -178,7 +178,7 @@ class Unknown:
         del self._all[each.intent.id]
         self._leave_lanes(each)
         if each.claim is not None:
-            self.repeats.settled(each.claim)
+            self.repeats.settled(each.claim, each)
 
     def _leave_lanes(self, each: Unsettled) -> None:
         for lane in each.intent.lanes:

@@ -15,11 +15,13 @@ from proxy.control.owed import Journal as JournalSettings
 from proxy.control.ports import Listen
 from proxy.control.tally import Tally
 from proxy.fiber import Fibers, Slot
+from proxy.flow.capacity import BACKLOG_FULL, Capacity
 from proxy.flow.delivery import Delivery
 from proxy.flow.exit import Exit
+from proxy.flow.gaps import Gaps
 from proxy.flow.guard import Guard
 from proxy.flow.relay import Streamed
-from proxy.flow.repeats import Claim
+from proxy.flow.repeats import UNREADABLE, Claim
 from proxy.flow.shadow import Shadow
 from proxy.flow.turnstile import Turnstile
 from proxy.flow.unknown import Unknown
@@ -45,7 +47,6 @@ _SHADOW, _SHADOWED = Mirror.SHADOW, Skip.SHADOW
 _APPLIED, _PENDING, _PRIMARY = Event.PRIMARY_APPLIED, State.S_PENDING, Role.PRIMARY
 _UNKNOWN = Event.PRIMARY_UNKNOWN
 
-
 SHADOWED_BYTES_MAX = 4 * 1024 * 1024
 """A shadowed write is not journaled, so its body need not be in a file: up to this long it stays in memory. Uploads
 of 1 MiB cost 0.97 of what Envoy's mirror takes so (bench/README.md), and 1.4 through a file (two short rounds)."""
@@ -65,6 +66,8 @@ class Rooms:
 
     listen: Listen
     journal: Journal
+    capacity: Capacity
+    gaps: Gaps
     journal_settings: JournalSettings
     delivery: Delivery
     guard: Guard
@@ -267,9 +270,7 @@ class Write:
                 sampled, names = self._keys(request)
         except OSError as error:
             self._rooms.log.error("spool_failed", error=str(error))
-            self._give_up(
-                request, Refusal(503, "the spooled body cannot be read; nothing was sent")
-            )
+            self._give_up(request, UNREADABLE)
             return None
         if not sampled:
             return await self._unjournaled(request, Skip.SAMPLE)
@@ -289,6 +290,9 @@ class Write:
         rooms.journal.accept(intent)
         turns = intent.lanes if plan.route.ordering is _SERIALIZE else ()
         turn: Slot[None] = Slot()
+        if rooms.capacity.hinders and not await rooms.capacity.has_room():
+            self._give_back(request, intent)
+            return None
         try:
             if not rooms.turnstile.enter(turn, turns):
                 await turn
@@ -329,11 +333,18 @@ class Write:
         self._rooms.log.error("journal_failed", error=str(error), trace_id=trace_id(request.head))
         if self._rooms.journal_settings.on_journal_error == "pass_through":
             self._rooms.journal.skip(intent, Skip.JOURNAL_ERROR)
+            self._rooms.gaps.note(intent.category, Skip.JOURNAL_ERROR)
             exchange = self._ask_primary(request)
             self._answer(exchange, self._told(await exchange))
         else:
             self._rooms.journal.abort(intent)
             self._client.refuse(Refusal(503, "the write could not be journaled; nothing was sent"))
+        discard(request)
+
+    def _give_back(self, request: Request, intent: Intent) -> None:
+        """There was no room for it in the backlog, for as long as it waited."""
+        self._rooms.journal.abort(intent)
+        self._client.refuse(BACKLOG_FULL)
         discard(request)
 
     async def _unjournaled(self, request: Request, reason: Skip) -> Rest:

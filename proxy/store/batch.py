@@ -48,6 +48,10 @@ class StoreError(Exception):
     """The store could not make an operation durable: disk full, I/O error, damaged file."""
 
 
+class Stalled(StoreError):
+    """The disk does not answer: the operation may yet become durable."""
+
+
 Told = Slot[StoreError | None]
 """Resolves when an operation is durable, or with why it is not."""
 

@@ -35,7 +35,8 @@ class Intent(Struct, eq=False, kw_only=True, gc=False):
     """One journaled write. `request` and `reply` are None when they are only on disk.
 
     `overtaken`: a later write of its lanes went on without it. `has_row`: it has a row of its own (or
-    will have when what is queued is durable), and changes go there.
+    will have when what is queued is durable), and changes go there. `since`: when it was received, by the
+    monotonic clock: ages do not depend on the wall's, which may jump.
     """
 
     route: str
@@ -63,6 +64,7 @@ class Intent(Struct, eq=False, kw_only=True, gc=False):
     changed_at: float = 0.0
     has_row: bool = False
     overtaken: bool = False
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TextIO
 
 from msgspec.json import encode
@@ -21,7 +22,8 @@ from proxy.cipher import Cipher
 from proxy.control.owed import Journal as Settings
 from proxy.control.tally import Tally
 from proxy.store import record, schema
-from proxy.store.batch import After, Row, Statement, StoreError, Told, storable
+from proxy.store.batch import After, Row, Stalled, Statement, StoreError, Told, storable
+from proxy.store.gap import Gap, gaps
 from proxy.store.intent import (
     Damaged,
     Intent,
@@ -122,6 +124,7 @@ class Journal:
         """Count a write that is now `received`."""
         self._tally.accepted += 1
         self._tally.states[intent.state] += 1
+        intent.since = monotonic()
 
     async def begin(self, intent: Intent) -> StoreError | None:
         """Make an accepted intent durable as `p_sent`; an error: then `skip` or `abort` it."""
@@ -150,6 +153,10 @@ class Journal:
             raise
         if error is not None:
             self._tally.journal_errors += 1
+            if isinstance(error, Stalled):  # it may be on its way to the disk: nothing was sent
+                intent.state = State.NOT_SENT
+                self.writer.put_log(record.settled(intent, None))
+                intent.state = State.RECEIVED
             return error
         self._move(intent, _BEGIN)
         return None
@@ -286,6 +293,19 @@ class Journal:
         """Every intent with a row in one of these states, in the primary's order, without its payload: after `open`."""
         return await self.writer.call(partial(standing, states=states))
 
+    @property
+    def fails(self) -> bool:
+        """Whether the disk refuses what is journaled, or does not answer."""
+        return self.writer.failing
+
+    async def gaps(self) -> list[Gap]:
+        """Every gap there is, oldest first."""
+        return await self.writer.call(gaps)
+
+    def keep_gap(self, gap: Gap) -> None:
+        """Write a gap as it is now, behind."""
+        self.writer.put(schema.GAP, gap.row())
+
     async def find(self, intent_id: int) -> Intent | None:
         """One intent by its row, without its payload; None where there is no such row. Raises StoreError."""
         await self.writer.submit(schema.NOTHING, ())  # its row may still be on its way
@@ -314,9 +334,13 @@ class Journal:
         """A `received` intent is not journaled after all."""
         self._tally.states[intent.state] -= 1
         self._tally.skips[reason] += 1
+        intent.state = State.NOT_SENT  # by us: whoever still holds it sees that nothing is open
 
     def sweep(self) -> None:
         """Once per tick: remove what has been closed for `done_hold_seconds`, try again what the disk refused."""
+        self.writer.expire(self._settings.commit_timeout_ms / 1000)
+        if self.writer.failing and not len(self.writer):
+            self.writer.put(schema.PROBE, ())
         self.writer.nudge()
         self._tally.journal_errors += self.writer.dropped - self._dropped
         self._dropped = self.writer.dropped

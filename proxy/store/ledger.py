@@ -98,6 +98,7 @@ class Ledger:
         self.failing = False
         self.moved: Path | None = None
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._counts: dict[tuple[str, str, str, str], int] = {}  # since the last tick, as the next
         self._rules: dict[tuple[str, str], int] = {}
         self._kept: dict[VerdictKind, int] = {}
@@ -216,7 +217,7 @@ class Ledger:
         if now >= self._forget_at and not self._closing and self._forgetting is None:
             self._forget_at = now + FORGET_EVERY_S
             self._forget_groups(now - self._settings.age_max_seconds)
-            self._forgetting = asyncio.get_running_loop().create_task(self._forget(now))
+            self._forgetting = self._loop.create_task(self._forget(now))
 
     def _write_counts(self, hour: int) -> None:
         put = self.writer.put

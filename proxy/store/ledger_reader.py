@@ -21,6 +21,10 @@ PAGE_IDS = 2000
 """Numbers of verdicts that one transaction looks at while all of them are gone through."""
 
 _ROW = "v.id, v.at, v.intent, v.route, v.category, v.verdict, v.reason, v.method, v.target, v.differences"
+_BODIES = tuple(
+    f" || ' ' || coalesce(json_extract(v.evidence, '$.{part}.body'), '')"
+    for part in ("request", "primary", "secondary")
+)
 _COMPARED = "('match', 'ignored', 'mismatch')"
 _BEYOND = 2**62
 _WORD = re.compile(r"\w")
@@ -271,7 +275,7 @@ def _read_through(
     last, bodies = which
     where = _kept(chosen)
     text = "v.route || ' ' || v.reason || ' ' || v.target || ' ' || v.differences"
-    text += " || ' ' || v.evidence" if bodies else ""
+    text += "".join(_BODIES) if bodies else ""
     for word in words:
         pattern = _LIKE.sub(lambda found: "\\" + found[0], word)
         where.add(f"({text}) LIKE ? ESCAPE '\\'", f"%{pattern}%")

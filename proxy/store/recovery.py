@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
+from time import monotonic, time
 
 from proxy.cipher import SEALED, Cipher
 from proxy.store import schema
@@ -158,6 +159,7 @@ def _intent(row: tuple[object, ...]) -> Intent:
     # A try is written behind: the last one may have been made and not be recorded. Counting it is
     # what makes a DELETE that finds nothing the second time `done`, not dead.
     values["attempts"] = max(int(str(values["attempts"])), 1)
+    values["since"] = monotonic() - max(time() - float(str(values["received_at"])), 0.0)
     values["seal"], values["overtaken"] = values.pop("digest") or b"", bool(values["overtaken"])
     return Intent(**values, has_row=True)  # type: ignore[arg-type]
 

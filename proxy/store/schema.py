@@ -147,5 +147,8 @@ NEXT = Statement(
 )
 """Ids and sequence numbers of intents that left no row are not used again."""
 
+PROBE = Statement(10, "INSERT OR REPLACE INTO meta VALUES ('probe', zeroblob(65536))")
+"""Takes room in the file: does the disk take anything again?"""
+
 NOTHING = Statement(11, "UPDATE meta SET value = value WHERE 0")
 """Durable when all that was queued before it is."""

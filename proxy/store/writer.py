@@ -29,6 +29,7 @@ from proxy.store.batch import (
     Operation,
     Row,
     Schema,
+    Stalled,
     Statement,
     StoreError,
     Told,
@@ -66,6 +67,9 @@ class Writer:
         self.commit_seconds = 0.0
         self.committed: Callable[[], None] | None = None  # told of every transaction
         self.broken = False  # an essential row can never be taken
+        self.failing = False  # the last transaction was refused, or is not over in time
+        self._busy: Batch | None = None  # under way
+        self._busy_since = 0.0
         self.dropped = 0  # operations that nobody waited for and that are lost
         self.log_id = 0  # of the last row of the log that is durable
         self.log_bytes = 0  # written to the log
@@ -165,6 +169,21 @@ class Writer:
         if self._pending or self._entries:
             self._wake.set()
 
+    def expire(self, timeout_s: float) -> None:
+        """Tell whoever waits that the disk does not answer, if a transaction has been under way for so long.
+
+        What they asked for may yet become durable: then what comes after it is called all the same.
+        """
+        batch = self._busy
+        if batch is None or self._loop.time() - self._busy_since < timeout_s:
+            return
+        self.failing = True
+        waiting = [told for _, told, _ in (*batch.entries, *self._entries)]
+        waiting += [each.told for each in (*batch.operations, *self._pending)]
+        for told in waiting:
+            if told is not None:
+                told.resolve(Stalled(f"the disk has not answered for {timeout_s:.0f} s"))
+
     async def _run(self) -> None:
         while not self._closing:
             await self._wake.wait()
@@ -185,12 +204,17 @@ class Writer:
         if not batch.entries and not batch.operations:
             return True
         batch.operations.sort(key=_by_order)
-        started = self._loop.time()
+        started = self._busy_since = self._loop.time()
+        self._busy = batch
         try:
             bad = await self.call(partial(transact, batch=batch))
         except Exception as error:  # noqa: BLE001 - the loop of the one writer must not end
+            self.failing = True
             self._refuse(batch, error)
             return False
+        finally:
+            self._busy = None
+        self.failing = False
         self.commits += 1
         self.commit_seconds += self._loop.time() - started
         if bad:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rules.canonical import Digests, Sight
+from rules.canonical import NODE_COST, Budget, Digests, Exhausted, Sight
 from rules.tolerance import Rule, Rulebook
 from tests.rules.made import allow
 
@@ -23,7 +23,7 @@ def digest(
     presence: bool = False,
     **names: str,
 ) -> str:
-    digests = Digests(Rulebook(rules), names, sight, presence=presence, depth_max=200)
+    digests = Digests(Rulebook(rules), names, sight, Budget(1000), presence=presence)
     return digests.token((), value)
 
 
@@ -96,6 +96,8 @@ def test_depth_is_no_trouble_and_nodes_are_counted() -> None:
     value: object = 1
     for _ in range(20_000):
         value = [value]
-    digests = Digests(Rulebook(RULES), {}, Sight.VAGUE, presence=False, depth_max=200)
-    digests.token((), value)
-    assert digests.nodes == 40_000
+    budget = Budget(20_000 * 2 * NODE_COST * 2)
+    Digests(Rulebook(RULES), {}, Sight.VAGUE, budget, presence=False).token((), value)
+    assert 0 <= budget.nodes < NODE_COST * 4
+    with pytest.raises(Exhausted):
+        Digests(Rulebook(()), {}, Sight.FULL, Budget(10_000), presence=False).token((), value)

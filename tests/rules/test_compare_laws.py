@@ -168,6 +168,17 @@ def test_a_stricter_match_finds_all_that_a_laxer_one_finds(
     assert order == sorted(order, reverse=True)
 
 
+@LAW
+@given(one=DOCUMENTS, rules=RULES, nodes=st.integers(0, 150), data=st.data())
+def test_a_comparison_that_has_had_enough_claims_no_difference_that_is_none(
+    one: object, rules: tuple[Rule, ...], nodes: int, data: st.DataObject
+) -> None:
+    ruled = (allow("unordered", "/**"), *rules)
+    other = shuffled(one, data, arrays=True)
+    assert not diff(one, other, DiffRules(rules=ruled)).differences
+    assert not diff(one, other, DiffRules(rules=ruled, nodes_max=nodes)).differences
+
+
 # beside DeepDiff
 
 PLAIN = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "1", "ab"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.pointer import MISSING, compile_pattern, parse, replace, resolve
+from rules.pointer import MISSING, Paths, compile_pattern, parse, replace, resolve
 
 RFC = {
     "foo": ["bar", "baz"],
@@ -174,3 +174,24 @@ def test_matching_agrees_with_its_definition(
 ) -> None:
     pattern = compile_pattern("".join(f"/{token}" for token in tokens))
     assert pattern.matches(path) is by_definition(tokens, path)
+
+
+LOOKED_UP = ["", "/a", "/a/b", "/*", "/*/b", "/a/*", "/**", "/**/b", "/a/**", "/**/b/*", "/a"]
+STEPS = st.lists(st.sampled_from(["a", "b", "*", "c"]), max_size=4).map(tuple)
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(path=STEPS, chosen=st.lists(st.sampled_from(LOOKED_UP), max_size=8))
+def test_many_patterns_are_found_as_one_by_one(path: tuple[str, ...], chosen: list[str]) -> None:
+    patterns = [(compile_pattern(text), place) for place, text in enumerate(chosen)]
+    expected = [place for pattern, place in patterns if pattern.matches(path)]
+    paths = Paths(patterns)
+    assert paths.found(path) == expected
+    assert paths.first(path) == (expected[0] if expected else None)
+    assert bool(paths) is bool(chosen)
+
+
+def test_a_pattern_has_others_beside_it() -> None:
+    pattern = compile_pattern("/a/*/b")
+    assert pattern.beside(None) is pattern
+    assert pattern.beside("c").matches(("a", "x", "c"))

@@ -52,6 +52,8 @@ class Attempt:
         self.name = f"{operation.number}.{len(operation.attempts)}"
         self.status: int | None = None
         self.refused = ""
+        self.stage = ""
+        self.at = 0.0
         self.gone = False
         self.lost = False  # the sidecar died
         self.body = b""

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING
 from rules.fate import CLOSED, OWED, State
 from rules.message import Side
 from tests.simulation.network import Applied, Model
+from tests.simulation.universe import START
 
 if TYPE_CHECKING:
     from tests.simulation.scenario import Run
     from tests.simulation.world import Life
 
 TRACE_LINES = 120
+
+QUICK_S = 2.0
+"""A gap begins so soon after the write came in at the latest: it may have waited for room, or for the disk."""
 
 
 class Violation(AssertionError):
@@ -117,6 +121,8 @@ def check_run(run: Run) -> None:
     for identity, name in run.seen.attempt.items():
         by_attempt[name].append(identity)
     _check_answers(run, by_attempt)
+    if "clock" not in run.troubles:
+        _check_gaps(run, by_attempt)
     facts = _Facts(run)
     facts.check_counts()
     facts.check_order()
@@ -139,6 +145,18 @@ def _check_answers(run: Run, by_attempt: dict[str, list[int]]) -> None:
             state = run.seen.state.get(identity)
             if status < 300 and state in (State.NOT_SENT, State.ABORTED, State.P_REJECTED):
                 raise Violation(run, f"{name} was answered {status}, and is {state}", name)
+
+
+def _check_gaps(run: Run, by_attempt: dict[str, list[int]]) -> None:
+    """What the primary got in a dual stage and no journal saw lies in a gap."""
+    log = [entry for backend in run.backends.values() for entry in backend.log if entry.primary]
+    applied = {entry.attempt for entry in log}
+    for attempt in run.attempts:
+        if by_attempt[attempt.name] or not attempt.stage.startswith("dual"):
+            continue
+        if attempt.name in applied and not any(gap.first_at - START <= attempt.at + QUICK_S for gap in run.gaps):
+            law = f"{attempt.name} was not journaled, and is in no gap"
+            raise Violation(run, law, attempt.name)
 
 
 class _Facts:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from proxy.control.owed import Confirm, OnDead, OnJournalError
+from proxy.control.owed import Confirm, OnBacklogFull, OnDead, OnJournalError
+from proxy.store.gap import Gap
 from rules.fate import State
 from rules.message import Side
 from tests.simulation.clients import Attempt, Operation
@@ -37,6 +38,7 @@ TROUBLES = (
     "crash", "stop", "primary", "secondary", "refusals", "disk", "doubt", "outage", "slow", "kill",
     "stages", "flip", "gone", "repeats", "spool", "tight", "pass_through", "behind", "drop",
     "skip", "reask", "probe", "person", "rate", "stall", "clock",
+    "impatient", "full", "pause", "block",
 )  # fmt: skip
 
 _STAGES = ("legacy_only", "shadow", "dual_legacy_primary", "dual_legacy_primary")
@@ -64,6 +66,7 @@ class Run:
         self.backends[Side.NEW].told = self.backends[Side.LEGACY].told
         for backend in self.backends.values():
             backend.late_is_safe = "reask" not in self.troubles
+        self.gaps: list[Gap] = []  # that the last start found
         self.operations: list[Operation] = []
         self.attempts: list[Attempt] = []
         self.stage, self.kill = "dual_legacy_primary", False
@@ -87,6 +90,12 @@ class Run:
             "drop": (("", "kill", "drop"),),
             "skip": (("delivery", "on_dead", OnDead.SKIP),),
             "rate": (("delivery", "catch_up_per_second_max", 20.0),),
+            "impatient": (("journal", "commit_timeout_ms", 300),),
+            "full": (("journal", "backlog_rows_max", 4),),
+            "pause": (("journal", "on_backlog_full", OnBacklogFull.PAUSE_MIRRORING),),
+            "block": (
+                ("journal", "on_backlog_full", OnBacklogFull.BLOCK), ("journal", "backlog_block_ms", 600),
+            ),
             "reask": (("put", "reask", "true"),),
             "probe": (("put", "probe", '"/k/{id}"'), ("put", "probe_equals", '["/op"]')),
         }
@@ -157,6 +166,7 @@ class Run:
         life = self._life
         assert life is not None
         check_restart(self, life)
+        self.gaps = list(life.gaps.all)
         self._over = self._last
         if not self.kill:
             life.delivery.start()
@@ -235,6 +245,7 @@ class Run:
         piecewise = 0.02 if self.chance.random() < 0.1 else 0.0
         attempt = Attempt(operation, self.universe, piecewise)
         attempt.over = self._attempted
+        attempt.stage, attempt.at = self.stage, self.universe.now
         self.attempts.append(attempt)
         attempt.send(life.door, life)
         if "gone" in self.troubles and self.chance.random() < 0.3:

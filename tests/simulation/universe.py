@@ -13,8 +13,8 @@ from contextvars import Context
 from heapq import heappop, heappush
 from typing import Any
 
-START = 1_800_000_000.0
-"""Unix seconds at virtual time 0."""
+START = 4_000_000_000.0
+"""Unix seconds at virtual time 0: later than any machine's clock, so that who looks at that finds no age."""
 
 
 class Loop(asyncio.BaseEventLoop):

@@ -16,19 +16,22 @@ from proxy.control.config import Config, parse
 from proxy.control.log import Log
 from proxy.control.owed import Journal as JournalSettings
 from proxy.control.tally import Tally
+from proxy.control.ways import ways_of
 from proxy.fiber import Fibers
+from proxy.flow.capacity import Capacity
 from proxy.flow.delivery import Delivery
 from proxy.flow.delivery import Rooms as DeliveryRooms
 from proxy.flow.door import Door
 from proxy.flow.evidence import Evidence
 from proxy.flow.exit import Exit
+from proxy.flow.gaps import Gaps
 from proxy.flow.guard import Guard
 from proxy.flow.identities import Identities
 from proxy.flow.secondary import Secondary
 from proxy.flow.shadow import Shadow
 from proxy.flow.turnstile import Turnstile
 from proxy.flow.unknown import Rooms as UnknownRooms
-from proxy.flow.unknown import Unknown, ways_of
+from proxy.flow.unknown import Unknown
 from proxy.flow.write import Rooms as WriteRooms
 from proxy.store import ledger_schema, schema
 from proxy.store.batch import StoreError, prepare
@@ -401,7 +404,8 @@ class Life:
     async def _start(self, then: Callable[[], None]) -> None:
         try:
             await self._open()
-            self._build()
+            known = await self.journal.gaps()
+            self._build(Gaps(known, self.journal.keep_gap, self.universe.clock, self._log))
             standing = await self.journal.standing(OWED | {State.DEAD})
             for intent in standing:
                 why = "" if intent.state is State.DEAD else self._hindered(intent)
@@ -443,7 +447,7 @@ class Life:
         await writer.call(partial(prepare, schema=tables, synchronous="OFF"))
         return writer
 
-    def _build(self) -> None:
+    def _build(self, gaps: Gaps) -> None:
         outside, config, tally = self.outside, self.config, self.tally
         chance = self.universe.chance
         pools = cast(
@@ -469,9 +473,13 @@ class Life:
         )  # fmt: skip
         quiet_s, ways = config.delivery.probe_quiet_seconds, ways_of(config.routes)
         self.unknown = Unknown(settling, ways, config.fate_limits, quiet_s, chance.random)
+        self.gaps = gaps
+        told = (tally, rooms.evidence, self._log)
+        self.capacity = Capacity(config.journal, self.journal, self.delivery, gaps, told)
         self.shadow = Shadow(rooms, self.delivery, 1000)
         foreground = WriteRooms(
-            listen=config.listen, journal=self.journal, journal_settings=config.journal,
+            listen=config.listen, journal=self.journal, capacity=self.capacity, gaps=gaps,
+            journal_settings=config.journal,
             delivery=self.delivery, guard=self.guard, shadow=self.shadow,
             turnstile=self.turnstile, unknown=self.unknown, pools=pools, exits=exits, tally=tally,
             fibers=self.fibers, log=self._log, hop=HOP,
@@ -504,7 +512,7 @@ class Life:
         if self.dead or not self._ticks:
             return
         ledger = () if self.ledger is None else (self.ledger,)
-        for each in (self.journal, self.guard, self.delivery, *ledger):
+        for each in (self.journal, self.guard, self.delivery, self.capacity, *ledger):
             each.sweep()
         self.universe.later(TICK_S, self._tick)
 
@@ -572,6 +580,7 @@ class Life:
         found["backlog_bytes"] = self.tally.backlog_bytes
         found["identities"] = self.identities._waiting
         found["unknown"] = self.unknown._asking, self.unknown.repeats._in_flight
+        found["capacity"] = len(self.capacity._waiting)
         found["shadow"] = self.shadow._pending
         found["leases"] = [
             f"{each.leased} leased, {each.passed} passed"

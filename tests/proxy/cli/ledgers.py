@@ -13,7 +13,7 @@ from proxy.control.evidence import Ledger as Settings
 from proxy.store.ledger import Ledger, Sample
 from rules.compare import Verdict, VerdictKind
 from rules.diff import Class, Difference
-from tests.proxy.samples import Clock, until
+from tests.proxy.samples import Clock
 
 HOUR = 1_800_000_000.0 - 1_800_000_000.0 % 3600  # 2027-01-15 08:00 UTC
 CONFIG = """
@@ -77,8 +77,10 @@ class Book:
         """Write to it; what was written is on disk afterwards."""
         with asyncio.Runner() as runner:
             ledger = runner.run(Ledger.open(self.directory, Settings(), self.clock))
-            yield ledger
-            runner.run(ledger.close())
+            try:
+                yield ledger
+            finally:
+                runner.run(ledger.close())
 
     def invoke(self, *arguments: str, width: int = 80) -> Result:
         """Run `twinwrite diffs`, piped."""
@@ -110,10 +112,3 @@ def a_book(directory: Path) -> Book:
         used = Verdict(kind=VerdictKind.IGNORED, reason="differences_ignored", ignored=("/used",))
         record(ledger, used)
     return book
-
-
-async def written(ledger: Ledger) -> None:
-    """Wait until it is on disk."""
-    ledger.sweep()
-    await until(lambda: not len(ledger.writer))
-    await ledger.writer.call(lambda _: None)

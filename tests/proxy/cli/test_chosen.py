@@ -1,7 +1,6 @@
 """Filters of `twinwrite diffs`: points in time, and text that a terminal does not obey."""
 
 import time
-from collections.abc import Iterator
 
 import click
 import pytest
@@ -13,8 +12,8 @@ from proxy.store.ledger_reader import Chosen
 
 
 @pytest.fixture
-def chosen() -> Iterator[list[Chosen]]:
-    yield []
+def chosen() -> list[Chosen]:
+    return []
 
 
 def ask(chosen: list[Chosen], *arguments: str) -> tuple[int, str]:

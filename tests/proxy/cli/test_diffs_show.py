@@ -17,16 +17,16 @@ def book(tmp_path: Path) -> Book:
 
 
 def test_both_replies_stand_side_by_side(book: Book) -> None:
-    left, right = " " * 12, " " * 10
-    assert book.lines("show", "1", "--full") == [
+    lines = [each.strip("─") for each in book.lines("show", "1", "--full")]
+    assert lines == [
         "PUT /orders/1",
         "route orders, category default, mismatch: body",
         "2027-01-15 08:00:00 UTC, intent 7",
-        "─" * 33 + " differences " + "─" * 34,
+        " differences ",
         f"{'primary (legacy)':38} | secondary (new)",
         "/body/total  value",
         f"{'10':38} | 11",
-        "─" * 36 + " replies " + "─" * 35,
+        " replies ",
         f"{'200':38} | 201",
         f"{'content-type: application/json':38}   content-type: application/json",
         " " * 41,
@@ -35,7 +35,7 @@ def test_both_replies_stand_side_by_side(book: Book) -> None:
         '     "state": "open",',
         f'{"  " + chr(34) + "total" + chr(34) + ": 10":38} |   "total": 11',
         f"{'}':38}   }}",
-    ], (left, right)
+    ]
 
 
 def test_equal_lines_are_left_out(tmp_path: Path) -> None:

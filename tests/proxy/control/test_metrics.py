@@ -16,7 +16,10 @@ from tests.proxy.world import world
 
 READING = Reading(
     requests=3, refused=1, connections=2, backlog_rows=4, oldest_seconds=5.5,
-    breakers={"default": ("open", "too slow")}, commits=6, commit_seconds=0.5,
+    breakers={"default": ("open", "too slow")}, commits=6, commit_seconds=0.5, fullness=0.25,
+    level="full", dead_holding=1,
+    reasons=(),
+    gaps=[{"reason": "backlog", "writes": 4}, {"reason": "backlog", "writes": 5}],
 )  # fmt: skip
 
 

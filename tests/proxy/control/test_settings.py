@@ -58,7 +58,7 @@ def test_the_unit_is_the_end_of_the_name(table: type, each: Key) -> None:
     by_name = {"ms": "ms", "seconds": "seconds"}
     ending = each.name.removesuffix("_max").rpartition("_")[2]
     unit = "bytes" if "bytes" in each.name else by_name.get(ending, "")
-    if each.name == "percent":
+    if ending == "percent":
         unit = "%"
     assert each.unit == unit, table
 

@@ -35,7 +35,6 @@ FAST = {
     "BREAKER_ENABLED": "false",
     "DELIVERY_BACKOFF_FIRST_MS": "10",
     "DELIVERY_BACKOFF_MAX_MS": "50",
-    "DELIVERY_ON_DEAD": "skip",
     "BACKENDS_NEW_FIRST_BYTE_TIMEOUT_MS": "200",
 }
 
@@ -51,6 +50,13 @@ def configured(
         **settings,
     }  # fmt: skip
     return parse(toml, "test.toml", {f"TWINWRITE_{name}": value for name, value in given.items()})
+
+
+def skipping(
+    directory: Path, backends: tuple[Scripted, Scripted], toml: str = "", **settings: str
+) -> Config:
+    """The same, where a dead letter frees its lanes."""
+    return configured(directory, backends, toml, **{"DELIVERY_ON_DEAD": "skip", **settings})
 
 
 @dataclass

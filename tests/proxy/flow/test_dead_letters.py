@@ -13,6 +13,7 @@ from tests.proxy.samples import a_request, an_intent, journaled
 
 Sides = tuple[Scripted, Scripted]
 BLOCK = {**FAST, "DELIVERY_ON_DEAD": "block"}
+SKIP = {**FAST, "DELIVERY_ON_DEAD": "skip"}
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ async def test_it_holds_its_lane_over_a_restart(tmp_path: Path, sides: Sides, ac
 
 
 async def test_skipped_it_is_marked_as_overtaken_for_good(tmp_path: Path, sides: Sides) -> None:
-    async with background(configured(tmp_path, sides, **FAST)) as b:
+    async with background(configured(tmp_path, sides, **SKIP)) as b:
         first, second = await refused_first(b)
         await b.done(1)
         await b.flushed()

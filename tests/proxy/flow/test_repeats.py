@@ -75,7 +75,9 @@ async def test_an_unknown_key_says_what_waits_until_it_is_settled() -> None:
 
     assert await repeats.take(keyed("1", b"y")) is OTHER
     assert repeats.waiting(await claimed(repeats, keyed("1"))) == "intent 1"
-    repeats.settled(claim)
+    repeats.settled(claim, "intent 2")
+    assert repeats.waiting(claim) == "intent 1"
+    repeats.settled(claim, "intent 1")
     assert repeats.waiting(claim) is None
 
 

@@ -1,0 +1,223 @@
+"""What comparing two replies costs, beside DeepDiff and jsondiff: `python -m bench.compare`.
+
+Law: everybody starts from the same bytes, in the same rounds, in an order drawn anew for each round;
+a contestant that does not find the one difference, or finds one where there is none, is an error.
+"""
+
+import json
+import random
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from time import perf_counter
+
+import click
+import jsondiff
+from deepdiff import DeepDiff
+
+from bench import machine
+from rules.compare import Answer, Comparison, VerdictKind, agree, compare
+from rules.framing import joined
+from rules.message import Reply
+
+SIZES: Mapping[str, int] = {"200 B": 200, "4 KiB": 4096, "256 KiB": 262_144}
+TARGET_RATIO = 50.0
+"""DeepDiff must take so many times longer on an equal pair (issue 5)."""
+
+PROBE_SECONDS = 0.02
+"""A measurement is repeated until it takes this long, so that the clock does not matter."""
+
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n"
+_LIMITS = Comparison(body_bytes_max=2**20)
+_NONE: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two replies. `differences`: how many a diff of them finds."""
+
+    size: str
+    primary: Reply
+    secondary: Reply
+    differences: int
+
+    @property
+    def name(self) -> str:
+        """What a row calls it."""
+        return f"{self.size}, {'one difference' if self.differences else 'equal'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One row: microseconds of one comparison, by round, and the ratio to ours within each round."""
+
+    pair: str
+    contestant: str
+    us: tuple[float, ...]
+    ratios: tuple[float, ...]
+
+
+def pairs(spaced: bool) -> Iterator[Pair]:
+    """The pairs of each size; `spaced` is JSON as Python's json writes it, else the shortest."""
+    for size, least in SIZES.items():
+        document = _document(least, spaced)
+        body = _spelled(document, spaced)
+        yield Pair(
+            size=size, primary=_reply(body), secondary=_reply(bytes(bytearray(body))), differences=0
+        )
+        rows = document["rows"]
+        rows[len(rows) // 2]["updated_at"] = "2026-01-01T00:00:01Z"
+        changed = _spelled(document, spaced)
+        yield Pair(size=size, primary=_reply(body), secondary=_reply(changed), differences=1)
+
+
+def twinwrite(pair: Pair) -> int:
+    """What a delivery does with two replies: the fast path, and where that is no answer the long way."""
+    verdict = agree(pair.primary, pair.secondary, _LIMITS)
+    if verdict is None:
+        answers = (_answer(reply) for reply in (pair.primary, pair.secondary))
+        verdict = compare(*answers, _LIMITS, _NONE)
+    assert verdict.kind in (VerdictKind.MATCH, VerdictKind.MISMATCH)
+    return len(verdict.differences)
+
+
+def deepdiff(pair: Pair) -> int:
+    """DeepDiff of the parsed bodies."""
+    found = DeepDiff(json.loads(pair.primary.body), json.loads(pair.secondary.body))
+    return sum(len(each) for each in found.values())
+
+
+def json_diff(pair: Pair) -> int:
+    """jsondiff of the parsed bodies: it says whether, not how many."""
+    return int(bool(jsondiff.diff(json.loads(pair.primary.body), json.loads(pair.secondary.body))))
+
+
+CONTESTANTS: Mapping[str, Callable[[Pair], int]] = {
+    "twinwrite": twinwrite,
+    "deepdiff": deepdiff,
+    "jsondiff": json_diff,
+}
+
+
+def measure(pair: Pair, rounds: int, chance: random.Random) -> list[Measured]:
+    """All contestants on one pair, interleaved. Raises ClickException if one finds something else."""
+    repeats = {}
+    for name, work in CONTESTANTS.items():
+        if work(pair) != pair.differences:
+            raise click.ClickException(f"{name} is wrong about {pair.name}")
+        repeats[name] = _repeats(lambda work=work: work(pair))  # type: ignore[misc]
+    us: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    for _ in range(rounds):
+        for name in chance.sample(list(CONTESTANTS), len(CONTESTANTS)):
+            us[name].append(_timed(lambda work=CONTESTANTS[name]: work(pair), repeats[name]))  # type: ignore[misc]
+    return [
+        Measured(
+            pair=pair.name,
+            contestant=name,
+            us=tuple(found),
+            ratios=tuple(them / ours for them, ours in zip(found, us["twinwrite"], strict=True)),
+        )
+        for name, found in us.items()
+    ]
+
+
+def _document(least: int, spaced: bool) -> dict[str, list[dict[str, object]]]:
+    """A document as shops have them, of at least so many bytes."""
+    document: dict[str, list[dict[str, object]]] = {"rows": []}
+    row_bytes = 0
+    while len(document["rows"]) < 1 or row_bytes < least:
+        at = len(document["rows"])
+        row: dict[str, object] = {
+            "id": at, "name": f"item {at}", "price": at * 1.25, "active": at % 3 == 0, "note": None,
+            "tags": ["a", f"t{at % 7}"], "owner": {"id": f"u-{at % 50}"},
+            "updated_at": "2026-01-01T00:00:00Z",
+        }  # fmt: skip
+        document["rows"].append(row)
+        row_bytes += len(_spelled(row, spaced)) + 1
+    return document
+
+
+def _spelled(document: object, spaced: bool) -> bytes:
+    return json.dumps(document, separators=None if spaced else (",", ":")).encode()
+
+
+def _reply(body: bytes) -> Reply:
+    return Reply(200, _HEAD, body)
+
+
+def _answer(reply: Reply) -> Answer:
+    return Answer(status=reply.status, headers=joined(reply.head, _LIMITS.names), body=reply.body)
+
+
+def _repeats(work: Callable[[], object]) -> int:
+    repeats = 1
+    while _timed(work, repeats) * repeats < PROBE_SECONDS * 1e6:
+        repeats *= 2
+    return repeats
+
+
+def _timed(work: Callable[[], object], repeats: int) -> float:
+    """Microseconds of one run."""
+    started = perf_counter()
+    for _ in range(repeats):
+        work()
+    return (perf_counter() - started) / repeats * 1e6
+
+
+def table(rows: list[Measured]) -> str:
+    """The rows as Markdown: medians, and the spread (lowest to highest) over the rounds."""
+    lines = ["| replies | contestant | us | spread | times twinwrite |", "|---|---|---|---|---|"]
+    for row in rows:
+        spread = f"{_short(min(row.us))} to {_short(max(row.us))}"
+        ratio = f"{statistics.median(row.ratios):.3g}"
+        middle = _short(statistics.median(row.us))
+        lines.append(f"| {row.pair} | {row.contestant} | {middle} | {spread} | {ratio} |")
+    return "\n".join(lines)
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def missed(rows: list[Measured]) -> list[str]:
+    """The equal pairs on which DeepDiff is not TARGET_RATIO times slower."""
+    return [
+        f"{row.pair}: {statistics.median(row.ratios):.1f} times, at least {TARGET_RATIO:g} wanted"
+        for row in rows
+        if row.contestant == "deepdiff"
+        and row.pair.endswith("equal")
+        and statistics.median(row.ratios) < TARGET_RATIO
+    ]
+
+
+@click.command(help="Measure what comparing two replies costs, beside DeepDiff and jsondiff.")
+@click.option("--rounds", default=7, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--seed", default=1, show_default=True, help="Chooses the order within the rounds.")
+@click.option("--spaced", is_flag=True, help="JSON with blanks, as Python's json writes it.")
+@click.option("--json", "as_json", is_flag=True, help="Print every row as JSON.")
+def main(rounds: int, seed: int, spaced: bool, as_json: bool) -> None:
+    """Run the benchmark; see --help."""
+    chance = random.Random(seed)
+    rows = []
+    for pair in pairs(spaced):
+        click.echo(f"measuring {pair.name}", err=True)
+        rows += measure(pair, rounds, chance)
+    short = missed(rows)
+    if as_json:
+        found = {"rows": [asdict(row) for row in rows], "missed": short, "cores": machine.cores()}
+        click.echo(json.dumps(found, indent=1))
+    else:
+        click.echo(table(rows))
+        click.echo(
+            "\n".join(
+                ["", *short]
+                if short
+                else ["", f"target: {TARGET_RATIO:g} times on equal replies: met"]
+            )
+        )
+    sys.exit(bool(short))
+
+
+if __name__ == "__main__":
+    main()
