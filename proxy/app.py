@@ -31,6 +31,7 @@ from proxy.control.tls import TlsError
 from proxy.control.token import made
 from proxy.control.ways import ways_of
 from proxy.fiber import Fibers
+from proxy.flow.baseline import Baseline
 from proxy.flow.capacity import Capacity
 from proxy.flow.delivery import Delivery
 from proxy.flow.delivery import Rooms as DeliveryRooms
@@ -40,6 +41,7 @@ from proxy.flow.exit import Exit
 from proxy.flow.gaps import Gaps
 from proxy.flow.guard import Guard
 from proxy.flow.identities import Identities
+from proxy.flow.rooms import Rooms as WriteRooms
 from proxy.flow.secondary import Secondary
 from proxy.flow.shadow import Shadow
 from proxy.flow.steering import Rooms as SteeringRooms
@@ -47,7 +49,6 @@ from proxy.flow.steering import Steering
 from proxy.flow.turnstile import Turnstile
 from proxy.flow.unknown import Rooms as UnknownRooms
 from proxy.flow.unknown import Unknown
-from proxy.flow.write import Rooms as WriteRooms
 from proxy.memory import tune
 from proxy.store.batch import StoreError
 from proxy.store.intent import Intent
@@ -60,7 +61,6 @@ from rules.breaker import Breaker
 from rules.fate import OWED, State
 from rules.level import Level
 from rules.message import Side
-from rules.redact import Redaction
 from rules.route import Route, hindrance
 from rules.stage import DUTIES
 
@@ -127,12 +127,7 @@ class App:
 
     def _build(self, journal: Journal, gaps: Gaps) -> None:
         config, tally, log = self.config, self.tally, self.log
-        redact = config.redact
-        redaction = Redaction(
-            headers=frozenset(name.lower() for name in redact.headers),
-            fields=frozenset(name.lower() for name in redact.fields),
-            key=journal.redaction_key,
-        )
+        redaction = config.redact.redaction(journal.redaction_key)
         hop = f"Twinwrite-Hop: {self.instance}".encode()
         self.fibers = Fibers(log)
         self.pools = {side: Pool(config.backends[side], self._say) for side in Side}
@@ -171,13 +166,19 @@ class App:
             turnstile=turnstile, unknown=self.unknown, pools=self.pools, exits=self.exits, tally=tally,
             fibers=self.fibers, log=log, hop=hop,
         )  # fmt: skip
-        door = Door(foreground, lambda: config.policy, random.getrandbits)
+        door = Door(foreground, lambda: config.policy, random.getrandbits, self._baseline())
         self.clients = Clients(config.listen, door)
         self.metrics = Metrics(tally, self.reading)
         self.admin = Admin(
             config.admin, self.metrics, self.status, self._not_ready, self._actions(journal)
         )
         self._is_built = True
+
+    def _baseline(self) -> Baseline | None:
+        percent = self.config.compare.baseline_percent
+        if not percent or self._ledger is None:
+            return None
+        return Baseline(self.pools, self.evidence, self.fibers, percent, random.random)
 
     def _actions(self, journal: Journal) -> Actions:
         rooms = SteeringRooms(
@@ -218,6 +219,9 @@ class App:
             )
         if owed:
             self.log.info("resumed", owed=len(owed))
+        if any(journal.damaged):
+            log_rows, intents = journal.damaged
+            self.log.error("journal_damaged", log_rows=log_rows, dead_letters=intents)
         self.delivery.resume(standing)
         await self.unknown.resume()
 

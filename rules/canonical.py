@@ -57,7 +57,7 @@ class Digests:
         self.sight = sight
         self.presence = presence
         self.budget = budget
-        self.by_path = bool(book)
+        self.by_path = book.any
         self.cost = NODE_COST * 2 if self.by_path else NODE_COST
         self.known: dict[int, str] = {}
 

@@ -28,6 +28,9 @@ READ_HEADERS = ("content-type", "content-encoding")
 """What is needed to read a body, beside the headers that are compared."""
 
 
+_COSTLY = (RuleKind.UNORDERED, RuleKind.REGEX)
+
+
 class VerdictKind(StrEnum):
     """What became of one comparison."""
 
@@ -97,6 +100,8 @@ class Comparison:
     """How the lines of these begin."""
     chosen: tuple[str, ...] = field(init=False)
     """The headers that are compared, in lower case."""
+    costly: bool = field(init=False)
+    """Whether a rule may take more than a look at each value."""
     body_rules: DiffRules = field(init=False)
     header_rules: DiffRules = field(init=False)
 
@@ -116,6 +121,7 @@ class Comparison:
             ("names", names),
             ("compared", tuple(f"\r\n{name}:".encode() for name in names)),
             ("chosen", chosen),
+            ("costly", any(rule.kind in _COSTLY for rule in rules)),
             ("body_rules", limits),
             ("header_rules", replace(limits, rules=for_headers(rules))),
         ):

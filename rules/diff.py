@@ -110,7 +110,7 @@ class _Walk:
     ) -> None:
         self.rules = rules
         self.book = rules.book
-        self.ruled = bool(self.book)
+        self.ruled = self.book.any
         self.same = same
         self.budget = budget
         self.eating = eating

@@ -7,7 +7,7 @@ nothing known is named without a rule.
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
@@ -17,6 +17,9 @@ from rules.tolerance import RuleKind, number
 
 SAMPLES_MIN = 3
 """Pairs of values from which a make is told."""
+
+OWN_PERCENT_MIN = 50
+"""In so many reads of a hundred the primary must differ from itself for that alone to be noise."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')  # RFC 9110 8.8.3
@@ -48,7 +51,8 @@ class Observed:
     """What was seen of a field: it differed in `differed` of `compared` comparisons of its route.
 
     `path` is that of its group: "/body/...", "/header/..." or "/status". `pairs` are samples as
-    (primary, secondary), each short JSON, in the order of time.
+    (primary, secondary), each short JSON, in the order of time. In `own` of `own_compared` reads
+    two replies of the primary differed there, too (`[compare] baseline_percent`).
     """
 
     route: str
@@ -57,6 +61,8 @@ class Observed:
     differed: int
     compared: int
     pairs: Sequence[tuple[str, str]]
+    own: int = 0
+    own_compared: int = 0
 
     @property
     def percent(self) -> float:
@@ -83,7 +89,7 @@ def suggest(
 ) -> tuple[Suggestion, ...]:
     """Of each field that differs in at least `percent_min` % of at least `compared_min` comparisons."""
     return tuple(
-        _suggestion(each)
+        _with_baseline(_suggestion(each))
         for each in observed
         if each.compared >= compared_min and each.percent >= percent_min and _may_be_noise(each)
     )
@@ -132,6 +138,18 @@ def _suggestion(seen: Observed) -> Suggestion:
             return found
     why = "looks like nothing known: see samples of it before you ignore it"
     return Suggestion(observed=seen, look=Look.UNKNOWN, rule=None, why=why)
+
+
+def _with_baseline(found: Suggestion) -> Suggestion:
+    """What the primary's own replies do not agree in is noise, whatever it looks like."""
+    seen = found.observed
+    if not seen.own or seen.own_compared < SAMPLES_MIN:
+        return found
+    why = f"{found.why}; two replies of the primary differ there in {seen.own} of {seen.own_compared} reads"
+    rule = found.rule
+    if rule is None and 100 * seen.own >= OWN_PERCENT_MIN * seen.own_compared:
+        rule = RuleKind.PRESENCE
+    return replace(found, rule=rule, why=why)
 
 
 _Pairs = list[tuple[object, object]]

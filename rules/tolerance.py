@@ -99,7 +99,7 @@ class Rule:
 class Rulebook:
     """Rules made ready to be looked up by path."""
 
-    __slots__ = ("accepting", "ignoring", "present", "renamed", "unordered")
+    __slots__ = ("accepting", "any", "ignoring", "present", "renamed", "unordered")
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         def of(*kinds: RuleKind) -> Paths[Rule]:
@@ -118,11 +118,8 @@ class Rulebook:
             for name, other in ((None, rule.to), (rule.to, str(pattern.tokens[-1])))
         )
         """By path of a member: the rule, the name under which it is known, and the other name."""
-
-    def __bool__(self) -> bool:
-        return bool(
-            self.ignoring or self.present or self.accepting or self.unordered or self.renamed
-        )
+        self.any = any(rule.paths for rule in rules)
+        """Whether there is anything to look up."""
 
     def eats(self, path: tuple[str, ...]) -> Rule | None:
         """The rule that ignores whatever is at a path."""

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from proxy.control.settings import BACKENDS, Category, Harvest, Route, Settings
 from proxy.control.sides import Backend
 from proxy.control.tls import BackendTls, ListenTls
 from rules import breaker, fate
+from rules.compare import Match, VerdictKind
+from rules.document import Format
 from rules.message import Side
+from rules.tolerance import RuleKind
 
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLE = (Path(__file__).parent.parent / "config.example.toml").read_text()
@@ -138,6 +142,15 @@ def test_the_example_routes_show_what_routes_can_do() -> None:
     assert any("{" in route.path for route in routes)
     for name in ("entity_key", "harvest", "translate", "ignore", "unordered"):
         assert any(getattr(route, name) for route in routes), name
+
+
+@pytest.mark.parametrize(
+    "words", [VerdictKind, Format, Match, RuleKind], ids=lambda words: words.__name__
+)
+def test_comparing_is_explained_in_its_words(words: type[StrEnum]) -> None:
+    text = (DOCS / "comparing.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE)
+    assert [word for word in words if word not in rows] == []
 
 
 def metric_rows() -> dict[str, tuple[list[str], str]]:

@@ -63,11 +63,14 @@ def suggest_rules(
 def _observed(directory: Path, chosen: Chosen, bounds: tuple[float, int]) -> list[Observed]:
     """What the ledger knows of the fields that may be meant: samples are read of these alone."""
     compared = reader.compared(directory, chosen)
+    own = reader.baseline(directory, chosen)
     percent, at_least = bounds
     return [
         Observed(
             route=group["route"], path=group["path"], kind=group["kind"], differed=group["count"],
             compared=count, pairs=reader.pairs(directory, group),
+            own=own.get((group["route"], group["path"], group["kind"]), 0),
+            own_compared=own.get((group["route"], "", ""), 0),
         )
         for group in reader.groups(directory, chosen, GROUPS_MAX)
         if (count := compared.get(group["route"], 0)) >= at_least

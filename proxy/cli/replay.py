@@ -42,8 +42,14 @@ Look = Callable[[], Awaitable[Document | None]]
 LOOK_S = 0.2
 """How often the progress is looked at."""
 
-STILL_S = 2.0
-"""After so long without progress the journal tells whether there can be any."""
+CLOSER_S = 2.0
+"""How often the journal is read for what can move at all; the more is owed, the less often."""
+
+ROWS_PER_SECOND = 20_000
+"""So many owed rows make it a second later: reading 100,000 of them takes some 0.5 s."""
+
+DELIVERED = "what was owed is delivered"
+STUCK = "what is left cannot move by itself"
 
 
 @click.command()
@@ -110,19 +116,19 @@ async def _delivered(config: Config, limit_s: float, *, quiet: bool) -> Document
 
 
 async def _follow(config: Config, look: Look, limit_s: float, *, quiet: bool) -> Document:
-    """Look until nothing is owed, nothing can move, or the time is up; what was seen last."""
-    started, ended = time.monotonic(), ""
+    """Look until what is owed now is delivered, nothing can move, or the time is up; what was seen last."""
+    begun_at, started, ended = time.time(), time.monotonic(), ""
     now = await _seen(look)
-    before = now["intents"]["done"]
-    moved_at, moved = started, (0, 0)
+    before, closer_at = now["intents"]["done"], started + CLOSER_S
     with _bar(quiet=quiet) as bar:
         task = bar.add_task("", total=None, left="")
         while True:
             delivered, rows = now["intents"]["done"] - before, now["backlog"]["rows"]
             bar.update(task, completed=delivered, total=delivered + rows, left=_left(now))
-            if (delivered, rows) != moved:
-                moved_at, moved = time.monotonic(), (delivered, rows)
-            ended = await _ended(config, now, still=time.monotonic() - moved_at >= STILL_S)
+            ended = _ended(now)
+            if not ended and time.monotonic() >= closer_at:
+                ended = await asyncio.to_thread(_looked_closer, config, begun_at)
+                closer_at = time.monotonic() + CLOSER_S + rows / ROWS_PER_SECOND
             if not ended and time.monotonic() - started >= limit_s:
                 ended = "the time is up"
             if ended:
@@ -130,9 +136,9 @@ async def _follow(config: Config, look: Look, limit_s: float, *, quiet: bool) ->
             await asyncio.sleep(LOOK_S)
             now = await _seen(look)
     return {
-        "delivered": delivered, "owed": rows, "parked": now["intents"]["parked"],
-        "dead": now["intents"]["dead"], "seconds": round(time.monotonic() - started, 3),
-        "ended": ended,
+        "delivered": delivered, "owed": 0 if ended == DELIVERED else rows,
+        "parked": now["intents"]["parked"], "dead": now["intents"]["dead"],
+        "seconds": round(time.monotonic() - started, 3), "ended": ended,
     }  # fmt: skip
 
 
@@ -143,20 +149,22 @@ async def _seen(look: Look) -> Document:
     return now
 
 
-async def _ended(config: Config, now: Document, *, still: bool) -> str:
-    """Why there is nothing to wait for; "" if there is."""
-    rows = now["backlog"]["rows"]
-    if not rows:
+def _ended(now: Document) -> str:
+    """Why there is nothing to wait for, as the status tells it; "" if there is."""
+    if not now["backlog"]["rows"]:
         return "nothing is owed"
-    if now["kill_switch"]:
-        return "the kill switch is on: nothing is sent"
-    if not still:
-        return ""
+    return "the kill switch is on: nothing is sent" if now["kill_switch"] else ""
+
+
+def _looked_closer(config: Config, begun_at: float) -> str:
+    """The same as the journal tells it, of what was received before (Unix seconds): new writes keep coming."""
+    directory = Path(config.journal.directory)
+    found = [each for each in reader.standing(directory) if each["received_at"] < begun_at]
+    owed = sum(each["state"] in OWED for each in found)
+    if not owed:
+        return DELIVERED
     blocks = config.delivery.on_dead == "block"
-    found = await asyncio.to_thread(reader.standing, Path(config.journal.directory))
-    return (
-        "what is left cannot move by itself" if reader.stuck(found, blocks=blocks) >= rows else ""
-    )
+    return STUCK if reader.stuck(found, blocks=blocks) >= owed else ""
 
 
 def _left(now: Document) -> str:

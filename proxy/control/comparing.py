@@ -62,6 +62,9 @@ class Compare:
     rules: tuple[Rule, ...] = key((), "What else may differ on every route.")
     pending_max: int = key(1000, "Shadow writes at once; more are skipped.", "", checks.COUNT)
     differences_max: int = key(50, "Differences noted per comparison.", "", (1, 10000))
+    baseline_percent: float = key(
+        0.0, "The share of GET and HEAD that the primary is asked twice more.", "%", (0, 100)
+    )
 
 
 def contradictions(rule: Rule) -> Iterator[tuple[str, object, str]]:

@@ -331,13 +331,12 @@ class Delivery:
             self._conclude(intent, Step(event=Event.BURY, reason=why.reason))
 
     def _park(self, intent: Intent, missing: Missing) -> None:
-        kind, value = missing.key
         if not self._rooms.identities.wait(intent, intent.primary, missing.key):
             self._dispatch.live(intent)  # learned while we looked
             return
         self._parked[intent] = (self._loop.time(), missing.key)
         self._rooms.journal.conclude(
-            intent, Event.PARK, Result(f"identity {kind} {value} is not known")
+            intent, Event.PARK, Result(f"identity {missing.key[0]} is not known")
         )
 
     def _leave(self, intent: Intent) -> None:

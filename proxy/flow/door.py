@@ -5,9 +5,11 @@ Law: it decides by values only (`rules.route.plan`), in one look at one policy.
 
 from collections.abc import Callable
 
+from proxy.flow.baseline import Baseline
 from proxy.flow.relay import Relay
+from proxy.flow.rooms import Rooms
 from proxy.flow.tunnel import Asking
-from proxy.flow.write import Rooms, Write
+from proxy.flow.write import Write
 from proxy.wire.downstream import Downstream
 from proxy.wire.sink import Sink
 from rules.forwarded import Forwarding, forwarded
@@ -28,8 +30,13 @@ class Door:
     """Called with every request head. `policy` is read once per request; `chance` gives random bits."""
 
     def __init__(
-        self, rooms: Rooms, policy: Callable[[], Policy], chance: Callable[[int], int]
+        self,
+        rooms: Rooms,
+        policy: Callable[[], Policy],
+        chance: Callable[[int], int],
+        baseline: Baseline | None = None,
     ) -> None:
+        self._baseline = baseline
         self._rooms = rooms
         self._policy = policy
         self._chance = chance
@@ -61,11 +68,14 @@ class Door:
             if isinstance(barred, Refusal):
                 return barred
             skip = barred
+        sent = way.head(sent)
         if skip is not None:
             self._skip(chosen, skip)
         else:
             rooms.tally.relayed += 1
-        return self._relay(client, head, chosen, way.head(sent))
+            if self._baseline is not None:
+                self._baseline.offer(chosen, head, sent)
+        return self._relay(client, head, chosen, sent)
 
     def _relay(self, client: Downstream, head: RequestHead, chosen: Plan, sent: bytes) -> Relay:
         rooms = self._rooms

@@ -6,7 +6,7 @@ Law: a ledger that is full or broken costs evidence, never a write.
 from proxy.control.tally import Tally
 from proxy.flow.secondary import Job, Tried
 from proxy.store.ledger import Ledger, Sample
-from rules.compare import VerdictKind
+from rules.compare import Verdict, VerdictKind
 from rules.evidence import evidence
 from rules.redact import Redaction, redact_paths
 
@@ -47,6 +47,12 @@ class Evidence:
             self._tally.ledger_dropped += 1
         elif wanted or ledger.takes(verdict.kind):
             ledger.keep(self._sample(intent, job, tried, category), wanted)
+
+    def baseline(self, route: str, verdict: Verdict) -> None:
+        """Two replies of the primary to the same read: where they differ is noise."""
+        if self._ledger is not None:
+            shown = redact_paths(verdict.differences, self._redaction)
+            self._ledger.baseline(route, shown)
 
     def event(self, event: str, **details: str) -> None:
         """Something that an operator will want to find later."""

@@ -44,7 +44,10 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 _KEY_LINE = f"\r\n{IDEMPOTENCY_KEY.lower()}:".encode()
 
 APART_BYTES_MIN = 16_384
-"""Bodies beyond this are parsed and compared in a thread: field by field, 16 KiB take some 5 ms."""
+"""Bodies beyond this are parsed and compared in a thread: field by field, 16 KiB take up to 5 ms."""
+
+COSTLY_BYTES_MIN = 512
+"""The same where rules may try elements two by two, or expressions."""
 
 _NO_REPLY = Verdict(kind=VerdictKind.NOT_COMPARABLE, reason="no_primary_reply")
 _DEFECT = Verdict(kind=VerdictKind.ERROR, reason="defect")
@@ -181,7 +184,7 @@ class Secondary:
         """
         if job.route.comparison is None:
             return None
-        apart = _takes_long(job.reply, outcome)
+        apart = _takes_long(job.reply, outcome, costly=job.route.comparison.costly)
         if apart and self._comparing >= self._pending_max:
             return Verdict(kind=VerdictKind.SKIPPED, reason="pending_max")
         self._comparing += apart
@@ -209,11 +212,12 @@ class Secondary:
         return await self._loop.run_in_executor(self._thread, partial(work, *arguments))
 
 
-def _takes_long(primary: Reply, secondary: Reply) -> bool:
+def _takes_long(primary: Reply, secondary: Reply, *, costly: bool) -> bool:
     """Whether bodies are large, or may be once they are decoded; equal ones never are."""
     if primary.body == secondary.body:
         return False
-    if len(primary.body) + len(secondary.body) > APART_BYTES_MIN:
+    limit = COSTLY_BYTES_MIN if costly else APART_BYTES_MIN
+    if len(primary.body) + len(secondary.body) > limit:
         return True
     return any(field(reply.head, "content-encoding") for reply in (primary, secondary))
 

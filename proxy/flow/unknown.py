@@ -6,6 +6,7 @@ payload stays on disk.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -108,6 +109,7 @@ class Unknown:
         self._loop = asyncio.get_running_loop()
         self._all: dict[int, Unsettled] = {}
         self._asking = 0
+        self._due: deque[tuple[Unsettled, Ways]] = deque()
         self._paused = True
 
     def __len__(self) -> int:
@@ -221,11 +223,18 @@ class Unknown:
     def _ask_now(self, each: Unsettled, ways: Ways) -> None:
         if self._paused or each.intent.id not in self._all:
             return
-        if self._asking >= AT_ONCE_MAX or each.intent.state is State.P_SENT:  # not yet settled
+        if each.intent.state is State.P_SENT:  # its outcome is on its way to the disk
             self._loop.call_later(self._limits.backoff_first_s, self._ask_now, each, ways)
             return
-        self._asking += 1
-        self._rooms.fibers.start(self._ask(each, ways))
+        self._due.append((each, ways))
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._due and self._asking < AT_ONCE_MAX and not self._paused:
+            each, ways = self._due.popleft()
+            if self._is_open(each):
+                self._asking += 1
+                self._rooms.fibers.start(self._ask(each, ways))
 
     async def _ask(self, each: Unsettled, ways: Ways) -> None:
         """One round: its lanes are held, so no later write of them can begin meanwhile."""
@@ -243,6 +252,7 @@ class Unknown:
         finally:
             self._asking -= 1
             self._rooms.turnstile.leave(turn, lanes)
+            self._loop.call_soon(self._pump)  # not from within: many may end at once
 
     def _may_be_asked(self, each: Unsettled) -> bool:
         if self._paused or not self._is_open(each) or each.intent.overtaken:

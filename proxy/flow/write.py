@@ -5,37 +5,25 @@ whatever the client does. Nothing here waits for the secondary.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from proxy.control.log import Log
-from proxy.control.owed import Journal as JournalSettings
-from proxy.control.ports import Listen
-from proxy.control.tally import Tally
-from proxy.fiber import Fibers, Slot
-from proxy.flow.capacity import BACKLOG_FULL, Capacity
-from proxy.flow.delivery import Delivery
-from proxy.flow.exit import Exit
-from proxy.flow.gaps import Gaps
-from proxy.flow.guard import Guard
+from proxy.fiber import Slot
+from proxy.flow.capacity import BACKLOG_FULL
 from proxy.flow.relay import Streamed
 from proxy.flow.repeats import UNREADABLE, Claim
-from proxy.flow.shadow import Shadow
-from proxy.flow.turnstile import Turnstile
-from proxy.flow.unknown import Unknown
+from proxy.flow.rooms import Rooms
 from proxy.store.batch import StoreError
 from proxy.store.intent import Intent
-from proxy.store.journal import Journal
-from proxy.wire.body import Memory, Spool, TooLarge, discard, in_memory
+from proxy.wire.body import Spool, TooLarge, discard, in_memory
 from proxy.wire.downstream import Downstream
-from proxy.wire.pool import Exchange, Pool
+from proxy.wire.pool import Exchange
 from rules.fate import Event, State, after_primary
 from rules.framing import Refusal, RequestHead
 from rules.identity import parts_of
 from rules.lane import is_sampled, lanes, path_lanes
-from rules.message import Cause, Failure, Framing, Outcome, Reply, Request, Role, Side
+from rules.message import Cause, Failure, Framing, Outcome, Reply, Request, Role
 from rules.problem import status_of
 from rules.repeat import KEY_LINE
 from rules.route import Ordering, Plan, Policy, Skip
@@ -51,42 +39,10 @@ SHADOWED_BYTES_MAX = 4 * 1024 * 1024
 """A shadowed write is not journaled, so its body need not be in a file: up to this long it stays in memory. Uploads
 of 1 MiB cost 0.97 of what Envoy's mirror takes so (bench/README.md), and 1.4 through a file (two short rounds)."""
 
-SHADOWED_PLACES = 16
-"""So many such bodies at once: 64 MiB; further ones are spooled."""
-
 Rest = Coroutine[Any, None, None] | None
 """What is left to do of a write when its client has the answer."""
 
 Work = Coroutine[Any, None, Rest]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rooms:
-    """What the foreground works with. `hop` is the loop guard's line."""
-
-    listen: Listen
-    journal: Journal
-    capacity: Capacity
-    gaps: Gaps
-    journal_settings: JournalSettings
-    delivery: Delivery
-    guard: Guard
-    shadow: Shadow
-    turnstile: Turnstile
-    unknown: Unknown
-    pools: dict[Side, Pool]
-    exits: Mapping[Side, Exit]
-    tally: Tally
-    fibers: Fibers
-    log: Log
-    hop: bytes
-    memory: Memory = field(default_factory=lambda: Memory(SHADOWED_PLACES))
-    at_once: int = field(init=False)
-    """The longest body that needs no spool."""
-
-    def __post_init__(self) -> None:
-        at_once = min(self.listen.spool_memory_bytes_max, self.listen.body_bytes_max)
-        object.__setattr__(self, "at_once", at_once)
 
 
 class Write:

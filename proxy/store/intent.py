@@ -11,6 +11,7 @@ from typing import Any
 
 import msgpack
 from msgspec import Struct
+from msgspec.json import encode
 
 from proxy.cipher import SEALED, BadSeal, Cipher, SealedFile
 from rules.fate import State
@@ -86,6 +87,28 @@ class Result(Struct, frozen=True, gc=False):
     reason: str
     verdict: str = ""
     status: int = 0
+
+
+def fingerprint(intent: Intent) -> bytes:
+    """The digest of what says which write it is and where it belongs: a damaged column must not send it elsewhere."""
+    return digest(
+        _pack(
+            (intent.id, intent.route, intent.category, intent.stage, intent.primary, intent.lanes,
+             intent.sequence, intent.method, intent.target, intent.received_at, intent.spool)
+        )
+    )  # fmt: skip
+
+
+def folded(intent: Intent, payload: bytes, reply: bytes | None) -> tuple[object, ...]:
+    """The row of an intent: every column, in the order of `proxy.store.schema.ROW`."""
+    return (
+        intent.id, intent.state, intent.route, intent.category, intent.stage, intent.primary,
+        encode(intent.lanes).decode(), intent.sequence, intent.method, intent.target,
+        intent.received_at, intent.changed_at or intent.received_at, intent.due_at, intent.attempts,
+        intent.reason, intent.verdict, intent.primary_status, intent.secondary_status,
+        intent.bytes, intent.spool, payload, intent.seal, reply, intent.overtaken,
+        fingerprint(intent),
+    )  # fmt: skip
 
 
 def pack_request(request: Request, cipher: Cipher | None = None, intent_id: int = 0) -> bytes:

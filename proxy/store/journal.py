@@ -16,8 +16,6 @@ from pathlib import Path
 from time import monotonic
 from typing import TextIO
 
-from msgspec.json import encode
-
 from proxy.cipher import Cipher
 from proxy.control.owed import Journal as Settings
 from proxy.control.tally import Tally
@@ -28,6 +26,8 @@ from proxy.store.intent import (
     Damaged,
     Intent,
     Result,
+    fingerprint,
+    folded,
     pack_reply,
     pack_request,
     seal,
@@ -61,6 +61,9 @@ class Journal:
         self.id = ""
         self.redaction_key = b""
         self.cipher: Cipher | None = None
+        self.damaged = (0, 0)
+        """Rows of the log that were lost at this start, and intents that became dead letters because their rows are
+        not what was written."""
         self.now = clock
         self._lock = lock
         self._settings = settings
@@ -104,12 +107,13 @@ class Journal:
         self.id, self.redaction_key = found.journal_id, found.redaction_key
         self._next_id, self._next_sequence = found.next_id, found.next_sequence
         self._tally.backlog_bytes = found.backlog_bytes
-        self._tally.journal_errors += found.damaged
+        self._tally.journal_errors += found.damaged + found.damaged_rows
+        self.damaged = (found.damaged, found.damaged_rows)
         for state, count in found.states.items():
             self._tally.states[state] += count
             self._tally.accepted += count
         for path in (self.directory / "spool").iterdir():
-            if f"spool/{path.name}" not in found.spools:
+            if f"spool/{path.name}" not in found.spools and not any(self.damaged):
                 path.unlink()
             self._next_spool = max(self._next_spool, int(path.name) if path.name.isdecimal() else 1)
 
@@ -199,7 +203,7 @@ class Journal:
     async def _settle_row(self, intent: Intent, reply: bytes | None) -> StoreError | None:
         facts = (
             intent.state, intent.sequence, intent.changed_at, intent.reason, intent.primary_status,
-            intent.bytes,
+            intent.bytes, fingerprint(intent),
         )  # fmt: skip
         operation: tuple[Statement, Row, After]
         if intent.state in CLOSED:
@@ -254,20 +258,11 @@ class Journal:
         packed = pack_request(intent.request, self.cipher, intent.id)
         if self.cipher is not None:
             intent.seal = seal(packed, None)
+        packed_reply = None
+        if reply is not None:
+            packed_reply = pack_reply(reply, self._settings.reply_bytes_max, self.cipher, intent.id)
         intent.has_row = True
-        self.writer.put(
-            schema.FOLD,
-            (
-                intent.id, intent.state, intent.route, intent.category, intent.stage, intent.primary,
-                encode(intent.lanes).decode(), intent.sequence, intent.method, intent.target,
-                intent.received_at, intent.changed_at or intent.received_at, intent.due_at, intent.attempts,
-                intent.reason, intent.verdict, intent.primary_status, intent.secondary_status,
-                intent.bytes, intent.spool, packed, intent.seal,
-                None if reply is None
-                else pack_reply(reply, self._settings.reply_bytes_max, self.cipher, intent.id),
-                intent.overtaken,
-            ),
-        )  # fmt: skip
+        self.writer.put(schema.FOLD, folded(intent, packed, packed_reply))
 
     async def load(self, intent: Intent) -> tuple[Request, Reply]:
         """The exact request and the primary's reply from disk; raises Damaged, or StoreError."""
@@ -316,7 +311,10 @@ class Journal:
         assert intent.state is State.DEAD
         packed = pack_request(request, self.cipher, intent.id)
         intent.seal, intent.spool, intent.target = seal(packed, None), None, request.target
-        row = (packed, intent.seal, request.method, request.target, intent.id)
+        intent.method = request.method
+        row = (
+            packed, intent.seal, request.method, request.target, fingerprint(intent), intent.id,
+        )  # fmt: skip
         return self.writer.submit(schema.REPLACE, row)
 
     def overtake(self, intent: Intent) -> None:

@@ -101,6 +101,10 @@ class Ledger:
         self._loop = asyncio.get_running_loop()
         self._counts: dict[tuple[str, str, str, str], int] = {}  # since the last tick, as the next
         self._rules: dict[tuple[str, str], int] = {}
+        self._baseline: dict[_Name, int] = {}
+        self._baselines: set[_Name] = (
+            set()
+        )  # all that there were since the start: as bounded as groups
         self._kept: dict[VerdictKind, int] = {}
         self._next_id = found.next_id
         self._next_group = found.next_group
@@ -176,6 +180,16 @@ class Ledger:
         self._next_group += 1
         return found
 
+    def baseline(self, route: str, differences: Iterable[Difference]) -> None:
+        """Two replies of the primary to one read: one more, and one more for each of these."""
+        seen = {(field_path(pointer(each.path)), str(each.kind)) for each in differences}
+        for path, kind in sorted({("", ""), *seen}):
+            key = (route, path, kind)
+            if len(self._baselines) < GROUPS_MAX:
+                self._baselines.add(key)
+            if key in self._baselines:
+                self._baseline[key] = self._baseline.get(key, 0) + 1
+
     def takes(self, kind: VerdictKind) -> bool:
         """Whether there is room for one more sample that no group wants, before the next tick."""
         kept = self._kept.get(kind, 0)
@@ -227,6 +241,9 @@ class Ledger:
         rules, self._rules = self._rules, {}
         for rule, count in rules.items():
             put(schema.RULE, (hour, *rule, count))
+        baseline, self._baseline = self._baseline, {}
+        for field, count in baseline.items():
+            put(schema.BASELINE, (hour, *field, count))
         for name, each in self._groups.items():
             if each.fresh:
                 route, path, kind = name

@@ -350,6 +350,19 @@ def pairs(directory: Path, group: Document) -> list[tuple[str, str]]:
     ]
 
 
+def baseline(directory: Path, chosen: Chosen = ANY) -> dict[tuple[str, str, str], int]:
+    """The primary against itself: by (route, path, kind) in how many comparisons; of "", "" all. Raises StoreError."""
+    where = _Where()
+    where.equal("", chosen, "route")
+    where.hours("hour", chosen)
+    sql = f"SELECT route, path, kind, sum(count) FROM baseline WHERE {where} GROUP BY 1, 2, 3"
+    with _ledger(directory) as connection:
+        return {
+            (str(route), str(path), str(kind)): int(count)
+            for route, path, kind, count in connection.execute(sql, where.values)
+        }
+
+
 def rules(directory: Path, chosen: Chosen = ANY) -> list[Document]:
     """In how many comparisons each rule ate a difference, and when last, by route. Raises StoreError."""
     where = _Where()

@@ -69,6 +69,14 @@ CREATE TABLE IF NOT EXISTS rules (
   count INTEGER NOT NULL,         -- comparisons in which it ate a difference
   PRIMARY KEY (hour, route, rule)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS baseline (
+  hour INTEGER NOT NULL,
+  route TEXT NOT NULL,
+  path TEXT NOT NULL,             -- as in groups; empty: comparisons in all
+  kind TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  PRIMARY KEY (hour, route, path, kind)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS events (at REAL NOT NULL, event TEXT NOT NULL, details TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS events_by_time ON events (at);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -129,7 +137,7 @@ _OLD = ", ".join(f"old.{name}" for name in SEARCHED)
 
 _INDEX = (
     f"CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5({', '.join(SEARCHED)},"
-    " content='verdicts', content_rowid='id')",
+    ' content="verdicts", content_rowid="id")',
     "INSERT INTO search (search) VALUES ('delete-all')",
     "INSERT OR REPLACE INTO meta SELECT 'search_from', coalesce(max(seq), 0) + 1"
     " FROM sqlite_sequence WHERE name = 'verdicts'",
@@ -196,6 +204,11 @@ COUNT = Statement(
 RULE = Statement(
     5,
     "INSERT INTO rules VALUES (?, ?, ?, ?) ON CONFLICT (hour, route, rule) DO UPDATE SET"
+    " count = count + excluded.count",
+)
+BASELINE = Statement(
+    5,
+    "INSERT INTO baseline VALUES (?, ?, ?, ?, ?) ON CONFLICT (hour, route, path, kind) DO UPDATE SET"
     " count = count + excluded.count",
 )
 EVENT = Statement(6, "INSERT INTO events VALUES (?, ?, ?)")

@@ -19,8 +19,8 @@ class Locked(StoreError):
 def locked(directory: Path) -> TextIO:
     """The lock on a journal's directory, which is made where it is missing; raises Locked or StoreError."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (directory / "spool").mkdir(mode=0o700, exist_ok=True)
+        _make(directory)
+        _make(directory / "spool")
         opened = os.open(directory / "journal.lock", os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
         raise StoreError(f"the journal's directory cannot be written: {error}") from error
@@ -39,3 +39,17 @@ def locked(directory: Path) -> TextIO:
             lock.close()
         raise StoreError(f"{directory / 'journal.lock'}: {error.strerror}") from error
     return lock
+
+
+def _make(directory: Path) -> None:
+    """Make a directory that outlives a power cut: POSIX promises a new name only once its parent is synced."""
+    if directory.is_dir():
+        return
+    if directory.parent != directory:
+        _make(directory.parent)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    opened = os.open(directory.parent, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

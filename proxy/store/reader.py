@@ -25,8 +25,9 @@ from rules.message import Request
 
 Document = dict[str, Any]
 
-_STANDING = ("id", "state", "route", "lanes", "sequence", "overtaken")
-_INTENT = tuple(name for name in ROW if name not in ("spool", "payload", "digest", "reply"))
+_STANDING = ("id", "state", "route", "lanes", "sequence", "received_at", "overtaken")
+_BYTES = frozenset(("spool", "payload", "digest", "reply", "fingerprint"))
+_INTENT = tuple(name for name in ROW if name not in _BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,8 @@ def waiting_behind(directory: Path, intent: Document) -> int:
 
 
 def standing(directory: Path) -> list[Document]:
-    """What is owed, and the dead letters, in the primary's order: id, state, route, lanes, sequence, overtaken.
+    """What is owed, and the dead letters, in the primary's order: id, state, route, lanes, sequence, received_at,
+    overtaken.
 
     Raises StoreError.
     """

@@ -9,33 +9,31 @@ import json
 import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
-from time import monotonic, time
+from operator import attrgetter
+from time import time
 
 from proxy.cipher import SEALED, Cipher
 from proxy.store import schema
 from proxy.store.batch import StoreError, transaction
+from proxy.store.damage import COLUMNS, bury_damaged, unpacked
 from proxy.store.intent import DIGEST_BYTES, Intent
-from proxy.store.record import Logged, replayed
+from proxy.store.record import Logged, is_sound, replayed
 from rules.fate import CLOSED, OWED, RECOVERY, State, move
-from rules.message import Side
 from rules.payload import digest
 
 DAMAGED_IDS = 1_000_000
 """Ids that are not used again for each damaged row of the log: a transaction begins far fewer intents,
 and a secondary that has seen an id would take another write with it for a repetition."""
 
-_COLUMNS = (
-    "id", "state", "route", "category", "stage", "primary_side", "lanes", "sequence", "method",
-    "target", "received_at", "due_at", "attempts", "reason", "bytes", "spool", "primary_status",
-    "secondary_status", "verdict", "changed_at", "digest", "overtaken",
-)  # fmt: skip
+_BY_ORDER = attrgetter("sequence", "id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered:
     """The journal at start-up. `states` counts every intent there ever was, removed ones included.
 
-    `damaged`: how many rows of the log were not what was written; what they told is not believed.
+    `damaged`: how many rows of the log were not what was written; what they told is not believed, and they are
+    kept as they are. `damaged_rows`: how many intents became dead letters because their rows are not sound.
     """
 
     journal_id: str
@@ -46,6 +44,7 @@ class Recovered:
     backlog_bytes: int
     spools: frozenset[str]
     damaged: int = 0
+    damaged_rows: int = 0
 
 
 def recover(connection: sqlite3.Connection, cipher: Cipher | None = None) -> Recovered:
@@ -55,6 +54,7 @@ def recover(connection: sqlite3.Connection, cipher: Cipher | None = None) -> Rec
     """
     with transaction(connection):
         damaged = _unfold(connection)
+        _keep_damaged(connection, damaged)
         for state, event in RECOVERY.items():
             connection.execute(
                 "UPDATE intents SET state = ? WHERE state = ?", (move(state, event), state)
@@ -68,7 +68,8 @@ def recover(connection: sqlite3.Connection, cipher: Cipher | None = None) -> Rec
         )
         connection.execute(f"DELETE FROM intents WHERE state IN ({marks})", closed)
         _check_keys(connection, () if cipher is None else cipher.ids)
-    return _read(connection, damaged)
+        buried = bury_damaged(connection)
+    return _read(connection, damaged, buried)
 
 
 def _check_keys(connection: sqlite3.Connection, given: tuple[bytes, ...]) -> None:
@@ -108,6 +109,7 @@ def _unfold(connection: sqlite3.Connection) -> int:
     for logged in found:
         values = [logged.columns[name] for name in schema.ROW]
         values[schema.ROW.index("lanes")] = json.dumps(logged.columns["lanes"])
+        values[schema.ROW.index("fingerprint")] = logged.fingerprint()
         connection.execute(schema.FOLD.sql, values)
     for name in ("id", "sequence"):
         connection.execute(
@@ -115,11 +117,28 @@ def _unfold(connection: sqlite3.Connection) -> int:
             " WHERE name = ?",
             (f"next_{name}",),
         )
-    connection.execute(
-        "UPDATE meta SET value = value + ? WHERE name = 'next_id'", (damaged * DAMAGED_IDS,)
-    )
-    connection.execute("DELETE FROM log")
     return damaged
+
+
+def _keep_damaged(connection: sqlite3.Connection, damaged: int) -> None:
+    """Empty the log; what of it is not what was written stays, beside it, and is a gap: writes may be lost in it."""
+    if damaged:
+        now = time()
+        for number, expected, records in connection.execute(
+            "SELECT id, digest, records FROM log"
+        ).fetchall():
+            if not is_sound(expected, records):
+                connection.execute(
+                    "INSERT INTO damaged VALUES (?, ?, ?, ?)", (number, expected, records, now)
+                )
+        connection.execute(
+            "INSERT INTO gaps SELECT coalesce(max(id), 0) + 1, '', 'damaged_log', ?, ?, 0 FROM gaps",
+            (now, now),
+        )
+        connection.execute(
+            "UPDATE meta SET value = value + ? WHERE name = 'next_id'", (damaged * DAMAGED_IDS,)
+        )
+    connection.execute("DELETE FROM log")
 
 
 def young(connection: sqlite3.Connection) -> tuple[list[Logged], int]:
@@ -137,40 +156,28 @@ def standing(connection: sqlite3.Connection, states: Collection[State]) -> list[
     """Every intent with a row in one of these states, in the primary's order, without its payload."""
     marks = ",".join("?" * len(states))
     rows = connection.execute(
-        f"SELECT {', '.join(_COLUMNS)} FROM intents WHERE state IN ({marks}) ORDER BY sequence, id",
+        f"SELECT {', '.join(COLUMNS)} FROM intents NOT INDEXED WHERE state IN ({marks})",
         tuple(states),
     )
-    return [_intent(row) for row in rows]
+    return sorted(map(unpacked, rows), key=_BY_ORDER)
 
 
 def found(connection: sqlite3.Connection, intent_id: int) -> Intent | None:
     """One intent by its row, without its payload."""
     row = connection.execute(
-        f"SELECT {', '.join(_COLUMNS)} FROM intents WHERE id = ?", (intent_id,)
+        f"SELECT {', '.join(COLUMNS)} FROM intents WHERE id = ?", (intent_id,)
     ).fetchone()
-    return None if row is None else _intent(row)
+    return None if row is None else unpacked(row)
 
 
-def _intent(row: tuple[object, ...]) -> Intent:
-    values = dict(zip(_COLUMNS, row, strict=True))
-    values["primary"] = Side(str(values.pop("primary_side")))
-    values["state"] = State(str(values["state"]))
-    values["lanes"] = tuple(json.loads(str(values["lanes"])))
-    # A try is written behind: the last one may have been made and not be recorded. Counting it is
-    # what makes a DELETE that finds nothing the second time `done`, not dead.
-    values["attempts"] = max(int(str(values["attempts"])), 1)
-    values["since"] = monotonic() - max(time() - float(str(values["received_at"])), 0.0)
-    values["seal"], values["overtaken"] = values.pop("digest") or b"", bool(values["overtaken"])
-    return Intent(**values, has_row=True)  # type: ignore[arg-type]
-
-
-def _read(connection: sqlite3.Connection, damaged: int) -> Recovered:
+def _read(connection: sqlite3.Connection, damaged: int, buried: int) -> Recovered:
     meta = dict(connection.execute("SELECT name, value FROM meta"))
     states = dict.fromkeys(State, 0)
     for state, count in connection.execute(
         "SELECT state, count(*) FROM intents GROUP BY state UNION ALL SELECT state, removed FROM totals"
     ):
-        states[State(state)] += count
+        if state in states:
+            states[State(state)] += count
     marks = ",".join("?" * len(OWED))
     (backlog_bytes,) = connection.execute(
         f"SELECT coalesce(sum(bytes), 0) FROM intents WHERE state IN ({marks})",
@@ -186,4 +193,5 @@ def _read(connection: sqlite3.Connection, damaged: int) -> Recovered:
         backlog_bytes=backlog_bytes,
         spools=frozenset(name for (name,) in spools),
         damaged=damaged,
+        damaged_rows=buried,
     )

@@ -11,7 +11,7 @@ from proxy.store.batch import transaction
 STEP_ROWS = 100
 """Samples of one step: 10-20 ms with their part of the full-text index (bench/ledger.py)."""
 
-_HOURLY = ("counts", "group_hours", "rules")
+_HOURLY = ("counts", "group_hours", "rules", "baseline")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

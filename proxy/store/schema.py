@@ -8,9 +8,11 @@ from proxy.store.batch import Schema, Statement
 JOURNAL_VERSION = 3
 """2: young intents are in `log`. 3: `overtaken`, and gaps."""
 
-JOURNAL = Schema(
-    JOURNAL_VERSION,
-    f"""
+_BEFORE_3 = (
+    "id, state, route, category, stage, primary_side, lanes, sequence, method, target, received_at, changed_at,"
+    " due_at, attempts, reason, verdict, primary_status, secondary_status, bytes, spool, payload, digest, reply"
+)
+_INTENTS = """
 CREATE TABLE IF NOT EXISTS intents (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   state TEXT NOT NULL,
@@ -32,11 +34,17 @@ CREATE TABLE IF NOT EXISTS intents (
   secondary_status INTEGER NOT NULL DEFAULT 0,
   bytes INTEGER NOT NULL,
   spool TEXT,                     -- file that holds the body, relative to the journal's directory
+  overtaken INTEGER NOT NULL DEFAULT 0, -- 1: a later write of its lanes went on without it
+  fingerprint BLOB,               -- xxh3_128 of what says where it belongs: id, lanes, sequence, target...
   payload BLOB,                   -- msgpack; NULL once nothing is owed
   digest BLOB,                    -- xxh3_128 of payload and of the spool file's bytes
-  reply BLOB,                     -- xxh3_128 and msgpack of the primary's reply
-  overtaken INTEGER NOT NULL DEFAULT 0 -- 1: a later write of its lanes went on without it
-);
+  reply BLOB                      -- xxh3_128 and msgpack of the primary's reply
+);"""
+
+JOURNAL = Schema(
+    JOURNAL_VERSION,
+    f"""
+{_INTENTS}
 CREATE INDEX IF NOT EXISTS intents_by_state ON intents (state, sequence);
 CREATE TABLE IF NOT EXISTS log (   -- young intents: see proxy.store.record
   id INTEGER PRIMARY KEY,         -- of the transaction
@@ -60,6 +68,12 @@ CREATE TABLE IF NOT EXISTS gaps ( -- accepted writes that were not journaled
   last_at REAL NOT NULL,
   writes INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS damaged ( -- rows of the log that are not what was written, as they were found
+  id INTEGER,
+  digest BLOB,
+  records BLOB,
+  found_at REAL NOT NULL
+);
 CREATE TABLE IF NOT EXISTS totals (state TEXT PRIMARY KEY, removed INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 INSERT OR IGNORE INTO meta VALUES ('version', {JOURNAL_VERSION});
@@ -68,7 +82,10 @@ INSERT OR IGNORE INTO meta VALUES ('redaction_key', randomblob(32));
 INSERT OR IGNORE INTO meta VALUES ('next_id', 1);
 INSERT OR IGNORE INTO meta VALUES ('next_sequence', 1);
 """,
-    {2: "ALTER TABLE intents ADD COLUMN overtaken INTEGER NOT NULL DEFAULT 0;"},
+    {
+        2: f"ALTER TABLE intents RENAME TO before; DROP INDEX intents_by_state; {_INTENTS}"
+        f" INSERT INTO intents ({_BEFORE_3}) SELECT {_BEFORE_3} FROM before; DROP TABLE before;"
+    },
 )
 
 _CLEARED = ", payload = NULL, digest = NULL, reply = NULL, spool = NULL"
@@ -91,11 +108,13 @@ def _update(order: int, *columns: str, cleared: bool = False) -> Statement:
 ROW = (
     "id", "state", "route", "category", "stage", "primary_side", "lanes", "sequence", "method", "target",
     "received_at", "changed_at", "due_at", "attempts", "reason", "verdict", "primary_status",
-    "secondary_status", "bytes", "spool", "payload", "digest", "reply", "overtaken",
+    "secondary_status", "bytes", "spool", "payload", "digest", "reply", "overtaken", "fingerprint",
 )  # fmt: skip
 """Every column of an intent."""
 
-_SETTLED = ("state", "sequence", "changed_at", "reason", "primary_status", "bytes", "reply")
+_SETTLED = (
+    "state", "sequence", "changed_at", "reason", "primary_status", "bytes", "fingerprint", "reply",
+)  # fmt: skip
 _CONCLUDED = ("state", "changed_at", "due_at", "attempts", "reason", "verdict", "secondary_status")
 
 FOLD = Statement(
@@ -114,7 +133,8 @@ CONCLUDE_CLOSED = _update(5, *_CONCLUDED, cleared=True)
 OVERTAKE = Statement(5, "UPDATE intents SET overtaken = 1 WHERE id = ?")
 REPLACE = Statement(
     5,
-    "UPDATE intents SET payload = ?, digest = ?, method = ?, target = ?, spool = NULL WHERE id = ?",
+    "UPDATE intents SET payload = ?, digest = ?, method = ?, target = ?, fingerprint = ?, spool = NULL"
+    " WHERE id = ?",
 )
 """A person gave a dead letter another request."""
 

@@ -211,6 +211,10 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - the loop of the one writer must not end
             self.failing = True
             self._refuse(batch, error)
+            with suppress(
+                StoreError
+            ):  # it may have filled the disk itself: this lets it begin again
+                await self.call(checkpoint)
             return False
         finally:
             self._busy = None

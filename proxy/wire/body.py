@@ -5,6 +5,7 @@ who keeps one owns it (the journal), who does not calls `discard`.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -113,8 +114,10 @@ class Spool:
     def discard(self) -> None:
         """Close and remove the file, if there is one."""
         if self.in_file:
-            self._close()
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # what is left is removed by the next start
+                self._close()
+            with suppress(OSError):
+                self.path.unlink()
 
     def _close(self) -> None:
         if not self._closed:
@@ -149,7 +152,8 @@ class Spool:
 def discard(request: Request) -> None:
     """Remove the spool file of a request that nobody needs any more."""
     if request.spool:
-        Path(request.spool).unlink(missing_ok=True)
+        with suppress(OSError):  # what is left is removed by the next start
+            Path(request.spool).unlink()
 
 
 def open_spool(request: Request) -> Readable:

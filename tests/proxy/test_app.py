@@ -148,9 +148,21 @@ async def test_it_starts_with_both_backends_gone_and_says_it_is_not_ready(tmp_pa
         await app.stop()
 
 
-async def test_a_broken_ledger_does_not_stop_writes(tmp_path: Path) -> None:
+async def test_a_damaged_ledger_is_moved_aside_and_does_not_stop_writes(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "ledger.db").write_bytes(b"this is not a database" * 100)
+    async with world(tmp_path) as w, aiohttp.ClientSession() as session:
+        async with session.put(f"{w.url}/things/1", data=b"x") as reply:
+            assert reply.status == 200
+        await w.delivered()
+
+        assert w.app.status()["intents"]["done"] == 1
+        assert "ledger_damaged" in w.events()
+        assert len(list((tmp_path / "data").glob("ledger.db.damaged-*"))) == 1
+
+
+async def test_a_ledger_that_cannot_be_opened_does_not_stop_writes(tmp_path: Path) -> None:
+    (tmp_path / "data" / "ledger.db").mkdir(parents=True)
     async with world(tmp_path) as w, aiohttp.ClientSession() as session:
         async with session.put(f"{w.url}/things/1", data=b"x") as reply:
             assert reply.status == 200

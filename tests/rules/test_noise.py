@@ -1,6 +1,7 @@
 """Noise: what differs nearly always and looks like something known is suggested, with the rule that fits."""
 
 import tomllib
+from dataclasses import replace
 
 import pytest
 
@@ -98,6 +99,16 @@ def test_values_of_a_known_make_get_the_rule_that_fits(
 ) -> None:
     found = only(observed(*pairs))
     assert (found.look, found.rule) == (look, rule)
+
+
+def test_what_the_primary_does_not_agree_with_itself_in_is_noise() -> None:
+    unknown, time = CASES[12], CASES[0]
+    for own, rule in ((0, None), (1, None), (2, RuleKind.PRESENCE), (4, RuleKind.PRESENCE)):
+        found = only(replace(observed(*unknown[2]), own=own, own_compared=4))
+        assert found.rule is rule
+        assert (f"differ there in {own} of 4 reads" in found.why) == (own > 0)
+    assert only(replace(observed(*unknown[2]), own=2, own_compared=2)).rule is None
+    assert only(replace(observed(*time[2]), own=4, own_compared=4)).rule is RuleKind.TIME
 
 
 def test_an_order_that_differs_gets_its_rule() -> None:

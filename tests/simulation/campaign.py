@@ -68,9 +68,19 @@ def main(first: int, count: int) -> None:
         print(len(seeds), kind, seeds[:12])
 
 
+def alone(seed: int) -> None:
+    """For the command line: one seed with its whole trace, whatever comes of it."""
+    law, trace = "no law is broken", list[str]()
+    with memory() as directory:
+        try:
+            trace = render(one(seed, directory))
+        except Violation as violation:
+            law, trace = violation.law, violation.trace
+    print("\n".join([*trace, law]))
+
+
 if __name__ == "__main__":
     if len(sys.argv) == 3:
         main(int(sys.argv[1]), int(sys.argv[2]))
     else:
-        with memory() as place:
-            print("\n".join(render(one(int(sys.argv[1]), place))))
+        alone(int(sys.argv[1]))

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from proxy.store.batch import Schema, prepare
 from tests.simulation.universe import Universe
@@ -72,11 +72,9 @@ class Connection:
         self._free_at = 0.0
         self.waiting = 0
 
-    def _execute(
-        self, function: Callable[..., Any], *args: Any
-    ) -> "asyncio.Future[Any]":
+    def _execute(self, function: Callable[..., object], *args: object) -> "asyncio.Future[object]":
         universe = self._disk.universe
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         start = max(universe.now, self._free_at)
         self._free_at = start + universe.chance.random() * self._disk.delay_s
         self.waiting += 1
@@ -84,7 +82,10 @@ class Connection:
         return future
 
     def _run(
-        self, future: "asyncio.Future[Any]", function: Callable[..., Any], args: tuple[Any, ...]
+        self,
+        future: "asyncio.Future[object]",
+        function: Callable[..., object],
+        args: tuple[object, ...],
     ) -> None:
         if self._life.dead:
             return
@@ -104,7 +105,9 @@ class Connection:
         if not future.done():
             future.set_result(result)
 
-    def _carried_out(self, name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    def _carried_out(
+        self, name: str, function: Callable[..., object], args: tuple[object, ...]
+    ) -> object:
         disk = self._disk
         if disk.trouble == "all" or (disk.trouble and name in COMMITS):
             disk.universe.note("disk", name, "fails", disk.trouble)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from proxy.wire.connection import Receiver
 from proxy.wire.pool import Exchange, Hearer
@@ -74,31 +74,22 @@ class Model:
     def apply(self, method: str, keys: tuple[str, ...], op: str) -> int:
         """The status; nothing is changed unless it is 2xx."""
         held = self.contents
-        if method == "MOVE":
-            source, target = keys
-            if source not in held:
-                return 404
-            held[target] = (*held.pop(source), op)
-        elif method == "BATCH":
-            for key in keys:
-                held[key] = (*held.get(key, ()), op)
-        elif method == "TOUCH":
-            held.update({key: (*held[key], op) for key in keys if key in held})
-        elif method == "CLEAR":
-            for key in keys:
-                held.pop(key, None)
-        elif method == "PUT":
-            held[keys[0]] = (op,)
-        elif method == "CREATE":
-            held[keys[0]] = (op,)
-            return 201
-        elif keys[0] not in held:
+        if method in ("MOVE", "PATCH", "DELETE") and keys[0] not in held:
             return 404
+        if method in ("PUT", "CREATE"):
+            held[keys[0]] = (op,)
         elif method == "PATCH":
             held[keys[0]] += (op,)
-        else:
-            del held[keys[0]]
-        return 200
+        elif method == "MOVE":
+            held[keys[1]] = (*held.pop(keys[0]), op)
+        elif method == "BATCH":
+            held.update({key: (*held.get(key, ()), op) for key in keys})
+        elif method == "TOUCH":
+            held.update({key: (*held[key], op) for key in keys if key in held})
+        else:  # DELETE, CLEAR
+            for key in keys:
+                held.pop(key, None)
+        return 201 if method == "CREATE" else 200
 
 
 class Backend:
@@ -113,6 +104,7 @@ class Backend:
         self.told: list[str] = []  # attempts, as the sidecar heard of them from it as primary
         self.ids: dict[str, str] = {}  # of things: the key that both sides' ids stand for
         self.down = False
+        self.timeout_s = TIMEOUT_S
         self.late_is_safe = True  # as primary: nothing is sent to it a second time
         self._keyed: dict[str, tuple[int, bytes]] = {}
         self._universe = universe
@@ -161,7 +153,11 @@ class Backend:
             wanted = json.loads(body)
             return "BATCH", tuple(dict.fromkeys((f"k/{wanted['a']}", f"k/{wanted['b']}"))), ""
         if room == "many":
-            return "BATCH", tuple(dict.fromkeys(f"k/{each}" for each in json.loads(body)["items"])), ""
+            return (
+                "BATCH",
+                tuple(dict.fromkeys(f"k/{each}" for each in json.loads(body)["items"])),
+                "",
+            )
         if room == "all":
             return "TOUCH", FILES, ""
         if room == "d":
@@ -221,7 +217,7 @@ class Network:
                     break
         there, back = self._pair(faults.latency_s)
         if fault == "slow":
-            back += TIMEOUT_S * 0.7
+            back += self._backend.timeout_s * 0.7
         self._universe.note("send", self._backend.side, parsed(data[0])[2].get("attempt"), fault)
         self._way(fault, there, back, Sent(self, data, told, primary))
         life.sends(after=True)
@@ -231,19 +227,19 @@ class Network:
         return min(chance.random() * latency_s, ARRIVAL_S), chance.random() * latency_s
 
     def _way(self, fault: str, there: float, back: float, sent: "Sent") -> None:
-        later = self._universe.later
+        later, timeout_s = self._universe.later, self._backend.timeout_s
         if fault in ("refused", "pool_full"):
             failure = Failure(cause=Cause(fault), sent=False, detail="simulated", latency_s=there)
             later(there, sent.tell, failure)
         elif fault == "lost":
-            later(TIMEOUT_S, sent.tell, _lost(Cause.TIMEOUT))
+            later(timeout_s, sent.tell, _lost(Cause.TIMEOUT))
         elif fault == "lost_reply":
             later(there, sent.arrive, None)
-            later(TIMEOUT_S, sent.tell, _lost(Cause.TIMEOUT))
+            later(timeout_s, sent.tell, _lost(Cause.TIMEOUT))
         elif fault == "late":
             if self._backend.late_is_safe if sent.primary else self._backend.honours:
-                later(TIMEOUT_S * (1 + 2 * self._universe.chance.random()), sent.arrive, None)
-            later(TIMEOUT_S, sent.tell, _lost(Cause.TIMEOUT))
+                later(timeout_s * (1 + 2 * self._universe.chance.random()), sent.arrive, None)
+            later(timeout_s, sent.tell, _lost(Cause.TIMEOUT))
         elif fault == "reset":
             later(there, sent.tell, _lost(Cause.RESET))
         elif fault == "reset_after":
@@ -347,7 +343,7 @@ class Link:
 
         self._send((head + b"\r\n\r\n", body), told)
 
-    def serves(self, _receiver: Any) -> bool:
+    def serves(self, _receiver: object) -> bool:
         """As `Connection.serves`: the reply comes in one piece."""
         return False
 

@@ -1,18 +1,20 @@
 """Five bugs, each put in by a class of the product that is a little wrong. The laws must find every one."""
 
-from typing import Any
+from typing import cast
 
 from msgpack import unpackb
 
 from proxy.flow.delivery import Delivery
 from proxy.flow.guard import Guard
+from proxy.flow.lanes import Lanes
 from proxy.flow.secondary import Job
 from proxy.store.batch import After, Told
 from proxy.store.intent import Intent
 from proxy.store.record import SETTLED
 from proxy.store.writer import Writer
 from rules.message import Outcome, Reply, Request
-from tests.simulation.world import Life, Plant
+from tests.simulation.seen import Watched
+from tests.simulation.world import Plant
 
 
 class Hasty(Writer):
@@ -48,32 +50,27 @@ class Forgetful(Delivery):
 
     def _job(self, intent: Intent, request: Request, reply: Reply) -> Job:
         job = super()._job(intent, request, reply)
-        life = getattr(self._rooms.journal, "life").number
-        key = f"{job.key}-{life}"
+        journal = cast("Watched", self._rooms.journal)
+        key = f"{job.key}-{journal.life}"
         return Job(
             route=job.route, primary=job.primary, request=job.request, reply=job.reply, key=key
         )
 
 
-class Asleep:
-    """Lanes that tell nobody when somebody leaves from several of them at once."""
+class Asleep(Lanes[Intent]):
+    """Lanes that tell only one when somebody leaves from several of them at once."""
 
-    def __init__(self, lanes: Any) -> None:
-        self._lanes = lanes
-
-    def leave(self, ticket: Any, names: tuple[str, ...]) -> list[Any]:
-        freed: list[Any] = self._lanes.leave(ticket, names)
-        return freed[:1] if len(names) > 1 else freed
-
-    def __len__(self) -> int:
-        return len(self._lanes)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._lanes, name)
+    def leave(self, ticket: Intent, lanes: tuple[str, ...]) -> list[Intent]:
+        freed = super().leave(ticket, lanes)
+        return freed[:1] if len(lanes) > 1 else freed
 
 
-def _asleep(life: Life) -> None:
-    life.delivery._lanes = Asleep(life.delivery._lanes)  # type: ignore[assignment]
+class Drowsy(Delivery):
+    """Has such lanes."""
+
+    def resume(self, intents: list[Intent]) -> None:
+        self._lanes = Asleep()  # nothing is in them yet
+        super().resume(intents)
 
 
 PLANTS = (
@@ -81,5 +78,5 @@ PLANTS = (
     Plant(name="lane overtake", delivery=Overtaken),
     Plant(name="lease leak", guard=Leaking),
     Plant(name="double send on restart", delivery=Forgetful),
-    Plant(name="lost wake-up", built=_asleep),
+    Plant(name="lost wake-up", delivery=Drowsy),
 )

@@ -15,11 +15,13 @@ from proxy.store.gap import Gap
 from rules.fate import State
 from rules.message import Side
 from tests.simulation.clients import Attempt, Operation
+from tests.simulation.config import Given
 from tests.simulation.disk import DELAY_S, Disk
 from tests.simulation.laws import Violation, check_drained, check_restart, check_run
 from tests.simulation.network import FILES, Backend
+from tests.simulation.seen import Seen
 from tests.simulation.universe import Universe
-from tests.simulation.world import Doom, Given, Life, Outside, Plant, Seen, templates
+from tests.simulation.world import Doom, Life, Outside, Plant, templates
 
 CALM_AT = 6.0
 QUIET_S = 200.0
@@ -38,21 +40,24 @@ TROUBLES = (
     "crash", "stop", "primary", "secondary", "refusals", "disk", "doubt", "outage", "slow", "kill",
     "stages", "flip", "gone", "repeats", "spool", "tight", "pass_through", "behind", "drop",
     "skip", "reask", "probe", "person", "rate", "stall", "clock",
-    "impatient", "full", "pause", "block",
+    "patient", "impatient", "full", "pause", "block",
 )  # fmt: skip
 
 _STAGES = ("legacy_only", "shadow", "dual_legacy_primary", "dual_legacy_primary")
 
 
 class Run:
-    """The run of one seed. `directory` is emptied first; `plant` is a bug to put in."""
+    """The run of one seed. `directory` is emptied first; `plant` is a bug to put in; `troubles`: these, not others."""
 
-    def __init__(self, seed: int, directory: Path, plant: Plant) -> None:
+    def __init__(
+        self, seed: int, directory: Path, plant: Plant, troubles: frozenset[str] = frozenset()
+    ) -> None:
         self.seed = seed
         universe = self.universe = Universe(seed)
         chance = self.chance = universe.chance
         likely = chance.choice((0.15, 0.35, 0.5))
-        self.troubles = frozenset(name for name in TROUBLES if chance.random() < likely)
+        chosen = frozenset(name for name in TROUBLES if chance.random() < likely)
+        self.troubles = troubles or chosen
         self.disk = Disk(universe, directory / "life")
         self.disk.reset(templates(directory))
         self.backends = {
@@ -66,6 +71,7 @@ class Run:
         self.backends[Side.NEW].told = self.backends[Side.LEGACY].told
         for backend in self.backends.values():
             backend.late_is_safe = "reask" not in self.troubles
+        self.deaths: list[float] = []  # when a life crashed
         self.gaps: list[Gap] = []  # that the last start found
         self.operations: list[Operation] = []
         self.attempts: list[Attempt] = []
@@ -94,7 +100,8 @@ class Run:
             "full": (("journal", "backlog_rows_max", 4),),
             "pause": (("journal", "on_backlog_full", OnBacklogFull.PAUSE_MIRRORING),),
             "block": (
-                ("journal", "on_backlog_full", OnBacklogFull.BLOCK), ("journal", "backlog_block_ms", 600),
+                ("journal", "on_backlog_full", OnBacklogFull.BLOCK),
+                ("journal", "backlog_block_ms", 600),
             ),
             "reask": (("put", "reask", "true"),),
             "probe": (("put", "probe", '"/k/{id}"'), ("put", "probe_equals", '["/op"]')),
@@ -149,9 +156,12 @@ class Run:
         chance = self.chance
         kind = chance.choice(("step", "step", "commit", "send", "answer", ""))
         most = {"step": 2500, "commit": 60, "send": 80, "answer": 25, "": 1}[kind]
-        return Doom(kind, chance.randrange(most), kind not in ("step", "") and chance.random() < 0.5)
+        return Doom(
+            kind, chance.randrange(most), kind not in ("step", "") and chance.random() < 0.5
+        )
 
     def _crashed(self) -> None:
+        self.deaths.append(self.universe.now)
         for attempt in self.attempts:
             attempt.lose()
         self._stopping, self.held = False, self.held and not self._stopping
@@ -232,9 +242,7 @@ class Run:
             method = chance.choices(("PUT", "PATCH", "DELETE"), (2, 6, 1))[0]
             target = f"/things/{chance.choice(self._things)}"
         body = b"" if method == "DELETE" else body
-        return Operation(
-            number=number, method=method, target=target + query, body=body, key=key
-        )
+        return Operation(number=number, method=method, target=target + query, body=body, key=key)
 
     def _attempt(self, operation: Operation) -> None:
         life = self.life
@@ -278,6 +286,10 @@ class Run:
                 most = chance.choice((0.05, 0.2))
                 faults = self.backends[side].faults
                 faults.chances = {name: chance.random() * most for name in chosen}
+        if has("patient"):  # calls that last for longer than an intent is young
+            for backend in self.backends.values():
+                backend.timeout_s = 4.0
+                backend.faults.chances["slow"] = 0.1
         if has("refusals"):
             self.backends[chance.choice(list(Side))].faults.refusal = 0.1
         if has("slow"):
@@ -421,7 +433,12 @@ class Run:
 
     def _wait(self, deadline: float) -> None:
         life = self.life
-        if life is not None and not life.busy and self._all_asked() and not life.delivery.dead_count:
+        if (
+            life is not None
+            and not life.busy
+            and self._all_asked()
+            and not life.delivery.dead_count
+        ):
             self.universe.later(HOLD_S, self._drained)
         elif self.universe.now > deadline:
             check_drained(self, self._life)
@@ -456,7 +473,9 @@ class Run:
 
     def _drained(self) -> None:
         life = self.life
-        if life is None or life.busy or life.delivery.dead_count or not self._all_asked():  # it crashed meanwhile
+        if (
+            life is None or life.busy or life.delivery.dead_count or not self._all_asked()
+        ):  # it crashed meanwhile
             self._wait(self.universe.now + QUIET_S)
             return
         check_drained(self, life)

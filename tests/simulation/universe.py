@@ -9,7 +9,6 @@ import random
 from asyncio import events
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextvars import Context
 from heapq import heappop, heappush
 from typing import Any
 
@@ -58,18 +57,15 @@ class Loop(asyncio.BaseEventLoop):
         self.failures.append(f"{context.get('message')}: {context.get('exception')!r}")
 
     def run_in_executor(  # type: ignore[override]
-        self, executor: Executor | None, func: Callable[..., Any], *args: Any
-    ) -> "asyncio.Future[Any]":
+        self, _executor: Executor | None, func: Callable[..., object], *args: object
+    ) -> "asyncio.Future[object]":
         """Part of asyncio's loop: run inline, later."""
         future = self.create_future()
         self._apart(future, func, args)
         return future
 
-    def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle:
-        """Part of asyncio's loop: there are no threads."""
-        return self.call_soon(callback, *args, context=context)
+    def _write_to_self(self) -> None:
+        """Part of asyncio's loop: nothing needs waking."""
 
 
 class Universe:
@@ -80,22 +76,22 @@ class Universe:
         self.skew = 0.0  # how much the clock of the machine was set
         self.chance = random.Random(seed)
         self.loop: Loop | None = None
-        self.trace: list[tuple[Any, ...]] = []
-        self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self.trace: list[tuple[float, tuple[object, ...]]] = []
+        self._events: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._count = 0
 
     def clock(self) -> float:
         """Unix seconds."""
         return START + self.now + self.skew
 
-    def later(self, delay_s: float, call: Callable[..., None], *args: Any) -> None:
+    def later(self, delay_s: float, call: Callable[..., None], *args: object) -> None:
         """Call it after so many seconds, whatever becomes of the sidecar meanwhile."""
         self._count += 1
         heappush(self._events, (self.now + delay_s, self._count, call, args))
 
-    def note(self, *what: Any) -> None:
+    def note(self, *what: object) -> None:
         """A line of the trace."""
-        self.trace.append((self.now, *what))
+        self.trace.append((self.now, what))
 
     def enter(self, loop: Loop | None) -> None:
         """From now on this loop is the one that runs."""

@@ -5,16 +5,16 @@ SQLite (disk.Connection) and the clock. A life ends by `crash`: nothing that it 
 """
 
 import io
+from asyncio import Future
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from proxy.control.config import Config, parse
 from proxy.control.log import Log
-from proxy.control.owed import Journal as JournalSettings
 from proxy.control.tally import Tally
 from proxy.control.ways import ways_of
 from proxy.fiber import Fibers
@@ -27,230 +27,33 @@ from proxy.flow.exit import Exit
 from proxy.flow.gaps import Gaps
 from proxy.flow.guard import Guard
 from proxy.flow.identities import Identities
+from proxy.flow.rooms import Rooms as WriteRooms
 from proxy.flow.secondary import Secondary
 from proxy.flow.shadow import Shadow
 from proxy.flow.turnstile import Turnstile
 from proxy.flow.unknown import Rooms as UnknownRooms
 from proxy.flow.unknown import Unknown
-from proxy.flow.write import Rooms as WriteRooms
 from proxy.store import ledger_schema, schema
-from proxy.store.batch import StoreError, prepare
+from proxy.store.batch import Schema, StoreError, prepare
 from proxy.store.intent import Intent
-from proxy.store.journal import Journal
 from proxy.store.ledger import Ledger, _take_up
 from proxy.store.writer import Writer
 from rules.breaker import State as BreakerState
-from rules.fate import CLOSED, OWED, Event, State
-from rules.message import Outcome, Side
+from rules.fate import CLOSED, OWED, State
+from rules.message import Side
 from rules.redact import Redaction
-from rules.route import Kill, Route, hindrance
-from rules.stage import DUTIES, Stage
+from rules.route import Route, hindrance
+from rules.stage import DUTIES
+from tests.simulation.config import Given, configured
 from tests.simulation.disk import Connection, Disk
-from tests.simulation.network import Backend, Network, parsed
+from tests.simulation.network import Backend, Network
+from tests.simulation.seen import Seen, Watched
 from tests.simulation.universe import Loop, Universe
 
 TICK_S = 0.25
 """As `proxy.app`."""
 
 HOP = b"Twinwrite-Hop: 0123456789abcdef"
-
-ROUTES = """
-[[routes]]
-name = "put"
-methods = ["PUT"]
-path = "/k/{id}"
-entity = "k"
-entity_key = ["path:id"]
-
-[[routes]]
-name = "key"
-path = "/k/{id}"
-entity = "k"
-entity_key = ["path:id"]
-
-[[routes]]
-name = "move"
-path = "/move/{from}/{to}"
-entity = "k"
-entity_key = ["path:from", "path:to"]
-
-[[routes]]
-name = "batch"
-path = "/batch"
-entity = "k"
-entity_key = ["json:/a", "json:/b"]
-
-[[routes]]
-name = "many"
-path = "/many"
-entity = "k"
-entity_key = ["json:/items/*"]
-
-[[routes]]
-name = "file"
-methods = ["PUT", "PATCH"]
-path = "/d/{path...}"
-entity = "d"
-entity_key = ["path:path"]
-
-[[routes]]
-name = "folder"
-path = "/d/{path...}"
-entity = "d"
-entity_key = ["path:path"]
-entity_scope = "below"
-
-[[routes]]
-name = "all"
-path = "/all"
-entity = "d"
-entity_scope = "all"
-
-[[routes]]
-name = "make"
-path = "/things"
-category = "critical"
-harvest = [{ kind = "thing", from = "json:/id" }]
-
-[[routes]]
-name = "thing"
-path = "/things/{id}"
-category = "critical"
-entity_key = ["path:id"]
-translate = { "path:id" = "thing" }
-
-[[routes]]
-name = "completion"
-path = "/c/{id}"
-entity_key = ["path:id"]
-ordering = "completion"
-
-[[routes]]
-name = "loose"
-path = "/n/{id}"
-ordering = "none"
-"""
-
-SETTINGS = {
-    "DELIVERY_PROBE_QUIET_SECONDS": "2",
-    "JOURNAL_DIRECTORY": "simulated", "BACKENDS_LEGACY_URL": "http://127.0.0.1:1",
-    "BACKENDS_NEW_URL": "http://127.0.0.1:2", "JOURNAL_DONE_HOLD_SECONDS": "3",
-    "DELIVERY_BACKOFF_FIRST_MS": "50", "DELIVERY_BACKOFF_MAX_MS": "1000",
-    "DELIVERY_PARKED_SECONDS_MAX": "5", "BREAKER_WINDOW_SECONDS": "3", "BREAKER_CALLS_MIN": "6",
-    "BREAKER_OPEN_SECONDS": "1.5", "BREAKER_HALF_OPEN_CALLS": "2", "BREAKER_RAMP_SECONDS": "1",
-    "BREAKER_FAILURE_RATE": "0.5", "DELIVERY_CONCURRENCY_MAX": "8",
-}  # fmt: skip
-
-
-Given = tuple[tuple[str, str, object], ...]
-"""Settings of a run: table ("": none), key, value. The table `put` is the route of that name."""
-
-
-@cache
-def parsed_config(lines: str) -> Config:
-    """The configuration, with these lines in the route `put`."""
-    wanted = {f"TWINWRITE_{name}": text for name, text in SETTINGS.items()}
-    return parse(ROUTES.replace('name = "put"\n', f'name = "put"\n{lines}'), "simulation", wanted)
-
-
-@cache
-def configured(stage: str, kill: bool, given: Given) -> Config:
-    """A configuration at a stage: what is not `put` is set without parsing, which would take 60 ms."""
-    lines = "".join(f"{name} = {value}\n" for table, name, value in given if table == "put")
-    config = parsed_config(lines)
-    for table, name, value in given:
-        if table not in ("", "put"):
-            changed = {table: replace(getattr(config, table), **{name: value})}
-            config = replace(config, **changed)  # type: ignore[arg-type]
-    drop = Kill.DROP if ("", "kill", "drop") in given else Kill.JOURNAL
-    policy = replace(config.policy, stage=Stage(stage), kill_switch=kill, kill=drop)
-    return replace(config, stage=Stage(stage), kill_switch=kill, kill=drop, policy=policy)
-
-
-class Watched(Journal):
-    """The journal, and what it was told: that is what the laws are checked on."""
-
-    seen: "Seen"
-    life: "Life"
-
-    def accept(self, intent: Intent) -> None:
-        """As `Journal.accept`."""
-        super().accept(intent)
-        self.seen.accepted(intent)
-
-    async def begin(self, intent: Intent) -> StoreError | None:
-        """As `Journal.begin`."""
-        self.seen.begins(self.life.number)
-        error = await super().begin(intent)
-        self.seen.begun(intent, error)
-        return error
-
-    async def settle(self, intent: Intent, event: Event, outcome: Outcome) -> StoreError | None:
-        """As `Journal.settle`."""
-        error = await super().settle(intent, event, outcome)
-        if error is not None:
-            self.seen.unsettled.add(intent.id)
-        return error
-
-    def _move(self, intent: Intent, event: Event) -> None:
-        before = intent.state
-        super()._move(intent, event)
-        self.seen.moved(intent, before, event)
-
-
-class Seen:
-    """What became of each attempt, over all lives: by intent id."""
-
-    def __init__(self, universe: Universe) -> None:
-        self._universe = universe
-        self.attempt: dict[int, str] = {}  # of each intent that is durable, or may be
-        self.state: dict[int, State] = {}
-        self.was: dict[int, set[State]] = {}
-        self.unsettled: set[int] = set()  # the disk refused the primary's outcome at first
-        self.durable: set[int] = set()  # `begin` said so
-        self.pending = 0  # begins of this life that were not told yet
-        self.uncertain = 0  # begins that may be durable without anybody having been told
-        self.refused = 0  # in this life
-        self.reasons: dict[int, str] = {}
-
-    def accepted(self, intent: Intent) -> None:
-        """A write came in."""
-        assert intent.request is not None
-        attempt = parsed(intent.request.head)[2].get("attempt", "")
-        self._universe.note("write", attempt, "lanes", *intent.lanes)
-
-    def begins(self, _life: int) -> None:
-        """A write is on its way to the disk."""
-        self.pending += 1
-
-    def begun(self, intent: Intent, error: StoreError | None) -> None:
-        """A write is durable, or is not."""
-        self.pending -= 1
-        if error is None:
-            self.durable.add(intent.id)
-        else:
-            self.refused += 1
-
-    def moved(self, intent: Intent, before: State, event: Event) -> None:
-        """An intent has another state."""
-        if event is Event.BEGIN:  # what never was durable leaves its id to another
-            assert intent.request is not None
-            self.attempt[intent.id] = parsed(intent.request.head)[2].get("attempt", "")
-            self.was[intent.id] = set()
-        name = self.attempt.get(intent.id, "")
-        self._universe.note("intent", intent.id, name, before, event, intent.state)
-        if intent.id in self.attempt:
-            self.state[intent.id] = intent.state
-            self.was.setdefault(intent.id, set()).add(intent.state)
-
-    def dead(self) -> list[int]:
-        """The dead letters."""
-        return [identity for identity, state in self.state.items() if state is State.DEAD]
-
-    def ended(self, *, doubtful: bool) -> None:
-        """A life ended; `doubtful`: what was refused in it may be durable."""
-        self.uncertain += self.pending + (self.refused if doubtful else 0)
-        self.pending = self.refused = 0
 
 
 @dataclass(slots=True)
@@ -281,7 +84,6 @@ class Plant:
     journal: type[Watched] = Watched
     delivery: type[Delivery] = Delivery
     guard: type[Guard] = Guard
-    built: Callable[["Life"], None] = lambda _: None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -319,7 +121,7 @@ class Life:
         self._work: list[Coroutine[Any, Any, None]] = []
         self.loop = Loop(self.universe, self._apart)
         self.universe.enter(self.loop)
-        self._log = Log(self.stream)
+        self._log = Log(self.stream, lambda: datetime.fromtimestamp(self.universe.clock(), UTC))
         self.fibers = Fibers(self._log)
         self.config = configured("dual_legacy_primary", False, outside.settings)
 
@@ -362,8 +164,13 @@ class Life:
             return
         self.universe.note("crash", self.number, why)
         self.dead = True
-        self.outside.seen.ended(doubtful=self._doubtful)
+        self._end()
         self.universe.later(0.0, self.crashed)
+
+    def _end(self) -> None:
+        # A disk that took too long may have taken it all the same.
+        late = self.config.journal.commit_timeout_ms < 1000
+        self.outside.seen.ended(doubtful=self._doubtful or late)
 
     def bury(self) -> None:
         """Let go of what a dead process held; from outside of its callbacks only."""
@@ -423,13 +230,11 @@ class Life:
     async def _open(self) -> None:
         outside, config = self.outside, self.config
         writer = await self._writer("journal.db", schema.JOURNAL)
-        settings = cast(
-            "JournalSettings", replace(config.journal, directory=str(outside.disk.directory))
-        )
+        settings = replace(config.journal, directory=str(outside.disk.directory))
         journal = outside.plant.journal(
             writer, io.StringIO(), settings, self.tally, self.universe.clock
         )
-        journal.seen, journal.life = outside.seen, self
+        journal.seen, journal.life = outside.seen, self.number
         await journal._start()
         self.journal = journal
         self.ledger: Ledger | None = None
@@ -438,7 +243,7 @@ class Life:
             found = await writer.call(_take_up)
             self.ledger = Ledger(writer, config.ledger, found, self.universe.clock)
 
-    async def _writer(self, name: str, tables: Any) -> Writer:
+    async def _writer(self, name: str, tables: Schema) -> Writer:
         path = self.outside.disk.directory / name
         connection = Connection(self.outside.disk, self, path)
         self._connections.append(connection)
@@ -485,7 +290,6 @@ class Life:
             fibers=self.fibers, log=self._log, hop=HOP,
         )  # fmt: skip
         self.door = Door(foreground, lambda: self.config.policy, chance.getrandbits)
-        outside.plant.built(self)
 
     def _hindered(self, intent: Intent) -> str:
         policy = self.config.policy
@@ -495,10 +299,14 @@ class Life:
         policy = self.config.policy
         return next((each for each in policy.routes if each.name == name), policy.fallback)
 
-    def _apart(self, future: Any, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def _apart(
+        self, future: "Future[object]", work: Callable[..., object], args: tuple[object, ...]
+    ) -> None:
         self.universe.later(self.universe.chance.random() * 0.003, self._worked, future, work, args)
 
-    def _worked(self, future: Any, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def _worked(
+        self, future: "Future[object]", work: Callable[..., object], args: tuple[object, ...]
+    ) -> None:
         if self.dead or future.done():
             return
         try:
@@ -553,7 +361,7 @@ class Life:
         await self.journal.close()
         self.universe.note("stopped", self.number)
         self.dead = True
-        self.outside.seen.ended(doubtful=self._doubtful)
+        self._end()
         then()
 
     # what is left in it
@@ -563,14 +371,16 @@ class Life:
         """Whether anything is still to be done that time will not bring by itself."""
         disk = any(connection.waiting for connection in self._connections)
         queued = any(len(writer) for writer in self._writers)
-        return bool(disk or queued or len(self.fibers) or self.tally.in_flight or len(self.delivery))
+        return bool(
+            disk or queued or len(self.fibers) or self.tally.in_flight or len(self.delivery)
+        )
 
     def residue(self) -> dict[str, object]:
         """What should be nothing when nothing is owed."""
         delivery, dispatch = self.delivery, self.delivery._dispatch
         found: dict[str, object] = {}
         for name in ("_in_memory", "_parked", "_failed", "_durable", "_dead"):
-            found[f"delivery.{name}"] = getattr(delivery, name)
+            found[f"delivery.{name}"] = _told(getattr(delivery, name))
         found["dispatch"] = len(dispatch), dispatch._in_work, dispatch._pumping
         found["dispatch.active"] = {k: v.active for k, v in dispatch._ready.items() if v.active}
         found["delivery._lanes"] = len(delivery._lanes)
@@ -578,7 +388,7 @@ class Life:
         found["fibers"] = len(self.fibers)
         found["in_flight"] = self.tally.in_flight
         found["backlog_bytes"] = self.tally.backlog_bytes
-        found["identities"] = self.identities._waiting
+        found["identities"] = [*self.identities._waiting]
         found["unknown"] = self.unknown._asking, self.unknown.repeats._in_flight
         found["capacity"] = len(self.capacity._waiting)
         found["shadow"] = self.shadow._pending
@@ -596,13 +406,18 @@ class Life:
     def failures(self) -> list[str]:
         """What must never happen: a task that failed, a callback that raised."""
         lines = self.stream.getvalue().splitlines()
-        return [*self.loop.failures, *(line for line in lines if "_failed" in line and "traceback" in line)]
+        return [
+            *self.loop.failures,
+            *(line for line in lines if "_failed" in line and "traceback" in line),
+        ]
 
     def kept(self) -> list[str]:
         """What should be gone some seconds after all is quiet: closed rows, the log, spool files."""
         connection = cast("Any", self._connections[0])._conn
         rows = connection.execute("SELECT id, state, spool FROM intents").fetchall()
-        found = [f"intent {number} is {state}" for number, state, _ in rows if State(state) in CLOSED]
+        found = [
+            f"intent {number} is {state}" for number, state, _ in rows if State(state) in CLOSED
+        ]
         (log,) = connection.execute("SELECT count(*) FROM log").fetchone()
         if log:
             found.append(f"{log} rows of the log")
@@ -617,9 +432,11 @@ class Life:
         return {identity: State(state) for identity, state in found}
 
 
-def closed(state: State) -> bool:
-    """Whether nothing is owed any more."""
-    return state in CLOSED
+def _told(held: object) -> object:
+    """Intents by their ids, whatever holds them."""
+    if not isinstance(held, dict):
+        return held
+    return [key.id if isinstance(key, Intent) else key for key in held]
 
 
 def templates(directory: Path) -> dict[str, Any]:

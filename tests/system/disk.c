@@ -4,7 +4,7 @@
    DISK_RECORD   a file: every change and every sync under DISK_ROOT is appended to it, before it is done
                  (tests/system/power.py reads it); "" records nothing
    DISK_CONTROL  a file of 16 bytes, shared: int32 errno (0: none) that writes and syncs under DISK_ROOT
-                 fail with, int32 unused, int64 ns to add to the wall clock
+                 fail with, int32 1: syncs hang until it is 0, int64 ns to add to the wall clock
 
    Shared memory of SQLite (*-shm) is left out: no power cut leaves anything of it that SQLite believes. */
 #define _GNU_SOURCE
@@ -26,7 +26,7 @@
 enum { FILES = 1024, NAME = 256 };
 enum { CREATE = 1, WRITE, TRUNCATE, UNLINK, MKDIR, SYNC_BEGIN, SYNC_END, RENAME };
 
-struct control { int32_t error; int32_t unused; int64_t clock_ns; };
+struct control { volatile int32_t error, hangs; volatile int64_t clock_ns; };
 struct entry { uint8_t kind; uint8_t zero; uint16_t path_bytes; uint32_t data_bytes; int64_t offset; int64_t ns; };
 
 static const char *root;
@@ -184,6 +184,7 @@ int mkdir(const char *path, mode_t mode) {
   int function(int fd) { \
     const char *name = named(fd); \
     if (fails(name)) return -1; \
+    while (name && control->hangs) usleep(1000); \
     if (name) note(SYNC_BEGIN, name, NULL, 0, gettid()); \
     int result = real_##function(fd); \
     if (name && !result) note(SYNC_END, name, NULL, 0, gettid()); \

@@ -32,9 +32,11 @@ class Shim:
             "DISK_CONTROL": str(self.library.with_suffix(".control")),
         }
 
-    def set(self, *, error: int = 0, clock_seconds: float = 0.0) -> None:
-        """From now on: the errno of writes and syncs (0: they work), how far the wall clock is off."""
-        self.control[:] = CONTROL.pack(error, 0, int(clock_seconds * 1e9))
+    def set(self, *, error: int = 0, hangs: bool = False, clock_seconds: float = 0.0) -> None:
+        """From now on: the errno of writes and syncs (0: they work), whether syncs hang, how far the wall
+        clock is off.
+        """
+        self.control[:] = CONTROL.pack(error, hangs, int(clock_seconds * 1e9))
 
 
 def make_shim(directory: Path, root: Path, *, recording: bool = False) -> Shim:

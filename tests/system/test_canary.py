@@ -218,7 +218,6 @@ def reply(known: Canaries, status: str, content_type: str, body: bytes, *more: s
 def answer(known: Canaries, side: Side, scene: str) -> bytes:
     """What a side says in a scene; b"" is nothing at all."""
     new = side is Side.NEW
-    known = {name: f"{value}" for name, value in known.items()}
     types = bodies(known)
     plain = reply(known, "200 OK", *types["json"])
     match scene:
@@ -295,8 +294,8 @@ async def play(sidecar: Sidecar, known: Canaries) -> list[bytes]:
     types = bodies(known)
     for scene in ("match", "failing", "refusing", *MISMATCHES):
         content_type, body = types.get(scene, types["json"])
-        told = await ask(sidecar, request(known, f"/s/{scene}", content_type, body))
-        assert told.startswith((b"HTTP/1.1 200", b"HTTP/1.1 303")), (scene, told)
+        relayed = await ask(sidecar, request(known, f"/s/{scene}", content_type, body))
+        assert relayed.startswith((b"HTTP/1.1 200", b"HTTP/1.1 303")), (scene, relayed)
     parked = json.dumps({**document(known), "customer_id": known["email as an identity"]})
     assert (await ask(sidecar, request(known, "/parked", JSON, parked.encode()))).startswith(
         b"HTTP/1.1 200"

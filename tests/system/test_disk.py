@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.system.harness import (
@@ -23,7 +24,7 @@ from tests.system.harness import (
     write_config,
 )
 from tests.system.room import Room, make_room
-from tests.system.shim import make_shim
+from tests.system.shim import Shim, make_shim
 from tests.system.stores import Dump, Stores, assert_same_order, start_stores
 from tests.system.writers import Book, Connection, Mix, Write, Writers
 
@@ -65,6 +66,10 @@ class Scene:
             while len(self.book.refs(status)) < before + count:
                 await asyncio.sleep(0.01)
 
+    async def level(self, word: str) -> Status:
+        """Wait until the sidecar says that it works at this level."""
+        return await wait_until(self.sidecar, lambda it: it["level"] == word, PATIENCE_SECONDS)
+
     async def rest(self) -> Status:
         """Stop the load and wait until nothing is owed."""
         self.writers.stop()
@@ -76,12 +81,18 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    directory: Path, journal: Path, *within: str, mix: Mix = MIX, keys: str = "", **settings: str
+    directory: Path,
+    journal: Path,
+    *within: str,
+    mix: Mix = MIX,
+    keys: str = "",
+    shim: Shim | None = None,
 ) -> AsyncIterator[Scene]:
     """Start all of it; the sidecar is stopped, and what it logged looked at, at the end."""
     async with AsyncExitStack() as stack:
         stores = await start_stores(directory, stack)
         config = write_config(directory, stores.config(journal, f"done_hold_seconds = 1\n{keys}"))
+        settings = {} if shim is None else shim.environment()
         sidecar = await start_sidecar(config, *within, **settings)
         stack.push_async_callback(sidecar.child.stop)
         writers = Writers(int(sidecar.port), mix, RATE, seed=1)
@@ -102,6 +113,18 @@ async def refusal(sidecar: Sidecar) -> bytes:
     assert await connection.ask(Write("refused", "PUT", "/k/refused")) == 503
     connection.close()
     return connection.head
+
+
+async def is_ready(sidecar: Sidecar) -> bool:
+    async with aiohttp.ClientSession() as session, session.get(f"{sidecar.admin}/readyz") as reply:
+        return reply.status == 200
+
+
+def gap_writes(status: Status) -> int:
+    """How many writes are in gaps that the journal's trouble made."""
+    gaps = status["gaps"]
+    assert isinstance(gaps, list)
+    return sum(gap["writes"] for gap in gaps if gap["reason"] == "journal_error")
 
 
 def assert_sound(journal: Path, directory: Path) -> None:
@@ -143,8 +166,12 @@ async def test_a_full_disk_rejects_writes_until_there_is_space_again(
         room.fill()
         await on.answers(503)
         assert b"\r\nRetry-After: " in await refusal(on.sidecar)
+        await on.level("rejecting")
+        assert not await is_ready(on.sidecar)
         room.free()
         await on.answers(200)
+        await on.level("full")
+        assert await is_ready(on.sidecar)
         status = await on.rest()
         legacy, new = await on.stores.dumps()
     assert_refused_were_not_sent(on.book, legacy)
@@ -164,17 +191,23 @@ async def test_a_full_disk_passes_writes_to_the_primary_alone_where_that_is_chos
         await on.answers(200)
         room.fill()
         await wait_until(on.sidecar, skipped, PATIENCE_SECONDS)
+        await on.level("primary_only")
+        assert await is_ready(on.sidecar)
         room.free()
         await on.answers(200)
+        await on.level("full")
         status = await on.rest()
         legacy, new = await on.stores.dumps()
     assert {code for _, _, code in on.book.answered} == {200}
     assert set(legacy.times()) == on.book.refs(200)
     only_legacy = set(legacy.times()) - set(new.times())
-    assert len(only_legacy) == counted(status, "skipped")["journal_error"]
+    assert len(only_legacy) == counted(status, "skipped")["journal_error"] == gap_writes(status)
     assert not set(new.times()) - set(legacy.times())
     assert_same_order(legacy, new, only_legacy)
     assert_sound(room.outside / "data", tmp_path)
+    with closing(sqlite3.connect(tmp_path / "copy" / "journal.db")) as connection:
+        kept = connection.execute("SELECT sum(writes) FROM gaps").fetchone()
+    assert kept == (gap_writes(status),), "the next start does not know the whole gap"
 
 
 async def test_a_backlog_that_met_a_full_disk_is_delivered_whole(
@@ -242,7 +275,7 @@ async def assert_one_clear_line(config: Path, *within: str) -> str:
 async def test_a_disk_that_fails_for_a_while_costs_no_write(tmp_path: Path, trouble: int) -> None:
     """A file system with open files cannot be remounted read-only by hand (EBUSY): what it would say is said."""
     shim = make_shim(tmp_path, tmp_path / "data")
-    async with scene(tmp_path, tmp_path / "data", **shim.environment()) as on:
+    async with scene(tmp_path, tmp_path / "data", shim=shim) as on:
         for _ in range(3):
             await on.answers(200)
             shim.set(error=trouble)
@@ -256,13 +289,31 @@ async def test_a_disk_that_fails_for_a_while_costs_no_write(tmp_path: Path, trou
     assert_sound(tmp_path / "data", tmp_path)
 
 
+async def test_a_disk_that_hangs_for_a_while_costs_no_write(tmp_path: Path) -> None:
+    shim = make_shim(tmp_path, tmp_path / "data")
+    keys = "commit_timeout_ms = 300"
+    async with scene(tmp_path, tmp_path / "data", keys=keys, shim=shim) as on:
+        await on.answers(200)
+        shim.set(hangs=True)
+        await on.answers(503, 20)
+        await on.level("rejecting")
+        shim.set()
+        await on.answers(200)
+        await on.level("full")
+        await on.rest()
+        legacy, new = await on.stores.dumps()
+    assert_refused_were_not_sent(on.book, legacy)
+    assert_equal(legacy, new)
+    assert_sound(tmp_path / "data", tmp_path)
+
+
 @pytest.mark.parametrize("days", [30.0, -30.0, 20_000.0], ids=["on", "back", "from 1970"])
 async def test_a_clock_that_jumps_delays_nothing_and_buries_nothing(
     tmp_path: Path, days: float
 ) -> None:
     shim = make_shim(tmp_path, tmp_path / "data")
     shim.set(clock_seconds=-days * DAY_SECONDS if days > 10_000 else 0)
-    async with scene(tmp_path, tmp_path / "data", **shim.environment()) as on:
+    async with scene(tmp_path, tmp_path / "data", shim=shim) as on:
         await on.stores.set_sick(503)
         await on.answers(200)
         shim.set(clock_seconds=0 if days > 10_000 else days * DAY_SECONDS)

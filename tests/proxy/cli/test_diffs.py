@@ -6,7 +6,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from click.testing import CliRunner
 
+from proxy.__main__ import main
 from tests.proxy.cli.test_status import invoke
 from tests.proxy.world import World, world
 
@@ -76,3 +78,27 @@ async def test_an_unknown_sample_is_one_clear_line(different: World) -> None:
 
     assert result.exit_code == 1
     assert "no comparison 99 in the ledger" in result.stderr
+
+
+async def test_without_a_verb_it_lists(different: World) -> None:
+    bare = await invoke(different, "diffs")
+    filtered = await invoke(different, "diffs", "--class", "missing", "--json")
+
+    assert "/body/total" in bare.output
+    assert json.loads(filtered.output) == []
+
+
+@pytest.mark.parametrize(
+    "verb", ["", "list", "show", "search", "stats", "suggest", "rules", "export", "curl"]
+)
+def test_help_has_examples(verb: str) -> None:
+    result = CliRunner().invoke(main, ["diffs", *verb.split(), "--help"])
+
+    assert result.exit_code == 0
+    assert "Examples:" in result.output
+    assert f"twinwrite diffs {verb}".strip() in result.output
+
+
+def test_an_unknown_verb_is_a_wrong_command_line() -> None:
+    assert CliRunner().invoke(main, ["diffs", "forget"]).exit_code == 2
+    assert CliRunner().invoke(main, ["diffs", "--colour"]).exit_code == 2

@@ -80,3 +80,11 @@ def test_a_field_that_often_matches_is_none(book: Book) -> None:
             record(ledger, MATCH)
     assert "items" not in "\n".join(book.lines("suggest", *WHEN))
     assert "items" in "\n".join(book.lines("suggest", *WHEN, "--percent", "80"))
+
+
+def test_what_the_primary_does_not_agree_with_itself_in_is_said(book: Book) -> None:
+    with book.open() as ledger:
+        for _ in range(5):
+            ledger.baseline("orders", mismatch(("/items/3/at", Class.VALUE, "1", "2")).differences)
+    text = "\n".join(book.lines("suggest", *WHEN, "--path", "/body/items"))
+    assert "two replies of the primary differ there in 5 of 5 reads" in text

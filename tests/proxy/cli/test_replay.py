@@ -3,11 +3,14 @@
 import asyncio
 import json
 import re
+import time
 from pathlib import Path
 
 import aiohttp
 from click.testing import Result
 
+from proxy.cli.options import configured
+from proxy.cli.replay import DELIVERED, _looked_closer
 from tests.proxy.cli.test_dead import ROUTE, buried, put
 from tests.proxy.cli.test_status import invoke
 from tests.proxy.world import World, world
@@ -71,6 +74,17 @@ async def test_what_is_left_is_told_and_ends_with_1(tmp_path: Path) -> None:
         assert (stuck["dead"], stuck["owed"]) == (1, 1)
         assert stuck["ended"] == "what is left cannot move by itself"
         assert "left: 1 owed, 1 dead" in behind.stderr
+
+
+async def test_new_writes_do_not_keep_it_from_ending(tmp_path: Path) -> None:
+    async with world(tmp_path, SLOW) as w:
+        begun_at = time.time()
+        await owed(w, 1)
+        await w.app.journal.writer.call(lambda _: None)
+        config = configured(str(w.config))
+
+        assert _looked_closer(config, begun_at) == DELIVERED
+        assert _looked_closer(config, time.time()) == ""
 
 
 async def test_the_time_may_be_limited(tmp_path: Path) -> None:

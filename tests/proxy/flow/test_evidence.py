@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from proxy.control.evidence import Ledger as Settings
 from proxy.control.tally import Tally
 from proxy.flow.evidence import PENDING_MAX, Evidence
 from proxy.flow.secondary import Job, Tried
-from proxy.store.ledger import Ledger
+from proxy.store.ledger import KEPT_MAX, Ledger
 from rules.compare import Verdict, VerdictKind
 from rules.diff import Class, Difference
 from rules.message import Cause, Failure, Outcome, Side
@@ -27,7 +28,7 @@ KEPT = {VerdictKind.MISMATCH, VerdictKind.NOT_COMPARABLE, VerdictKind.SKIPPED, V
 @asynccontextmanager
 async def keeping(directory: Path) -> AsyncIterator[tuple[Evidence, Ledger, Tally]]:
     tally = Tally()
-    ledger = await Ledger.open(directory, 100, Clock())
+    ledger = await Ledger.open(directory, Settings(), Clock())
     try:
         yield Evidence(ledger, REDACTION, tally), ledger, tally
     finally:
@@ -110,15 +111,53 @@ async def test_without_a_ledger_verdicts_are_counted_and_the_loss_too() -> None:
     assert (tally.verdicts[VerdictKind.MISMATCH], tally.ledger_dropped) == (1, 1)
 
 
-async def test_a_ledger_that_does_not_keep_up_loses_evidence_and_counts_it(tmp_path: Path) -> None:
+async def test_a_ledger_that_does_not_keep_up_loses_samples_and_counts_them(tmp_path: Path) -> None:
     async with keeping(tmp_path) as (evidence, ledger, tally):
+        difference = Difference(path=("body", "a"), kind=Class.VALUE, primary="1", secondary="2")
         await ledger.writer.call(lambda db: db.execute("PRAGMA query_only = 1"))
-        for _ in range(PENDING_MAX + 10):
-            evidence.record(7, a_job(), a_try(VerdictKind.MISMATCH), "default")
-        assert tally.verdicts[VerdictKind.MISMATCH] == PENDING_MAX + 10
-        assert tally.ledger_dropped >= 9
-        # a sample, and what it pushes out
-        assert PENDING_MAX < len(ledger.writer) <= PENDING_MAX + 3
+        for _ in range(PENDING_MAX + 1):
+            evidence.event("breaker", state="open")
+        for _ in range(3):
+            evidence.record(7, a_job(), a_try(VerdictKind.MISMATCH, None, difference), "default")
+        assert tally.verdicts[VerdictKind.MISMATCH] == 3
+        assert tally.ledger_dropped == 3
+        assert len(ledger.writer) == PENDING_MAX + 1
+        await ledger.writer.call(lambda db: db.execute("PRAGMA query_only = 0"))
+        await flushed(ledger)
+        (group,) = rows(ledger.writer.path, "SELECT path, count FROM groups")
+        assert tuple(group) == ("/body/a", 3)
+        assert rows(ledger.writer.path, "SELECT * FROM verdicts") == []
+
+
+async def test_a_flood_is_counted_and_kept_as_far_as_groups_want_it(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as (evidence, ledger, tally):
+        first, rare = (
+            Difference(path=("body", name), kind=Class.VALUE, primary="1", secondary="2")
+            for name in ("often", "rare")
+        )
+        for _ in range(500):
+            evidence.record(7, a_job(), a_try(VerdictKind.MISMATCH, None, first), "default")
+        evidence.record(8, a_job(), a_try(VerdictKind.MISMATCH, None, rare), "default")
+        await flushed(ledger)
+        groups = rows(ledger.writer.path, "SELECT path, count FROM groups ORDER BY path")
+        assert [tuple(row) for row in groups] == [("/body/often", 500), ("/body/rare", 1)]
+        kept = rows(ledger.writer.path, "SELECT intent FROM verdicts ORDER BY id")
+        assert KEPT_MAX < len(kept) < 200
+        assert kept[-1]["intent"] == 8
+        assert tally.ledger_dropped == 0
+
+
+async def test_a_rule_that_took_a_difference_away_is_counted(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as (evidence, ledger, _):
+        verdict = Verdict(
+            kind=VerdictKind.IGNORED, reason="differences_ignored", ignored=("/at", "/etag")
+        )
+        tried = Tried(request=a_request(), outcome=a_reply(), verdict=verdict)
+        evidence.record(7, a_job(), tried, "default")
+        evidence.record(7, a_job(), tried, "default")
+        await flushed(ledger)
+        found = rows(ledger.writer.path, "SELECT route, rule, count FROM rules ORDER BY rule")
+        assert [tuple(row) for row in found] == [("orders", "/at", 2), ("orders", "/etag", 2)]
 
 
 async def test_an_event_is_kept(tmp_path: Path) -> None:

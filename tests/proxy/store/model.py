@@ -77,7 +77,8 @@ class Known:
 class Model:
     """Random steps on a journal; every life of it, and what is left after each."""
 
-    def __init__(self, directory: Path, seed: int) -> None:
+    def __init__(self, directory: Path, seed: int, *, sickens: bool = True) -> None:
+        self.sickens = sickens  # whether the disk has troubles
         self.chance = Random(seed)
         self.clock = Clock()
         self.tally = Tally()
@@ -303,6 +304,8 @@ class Model:
         self.clock.forward(self.chance.choice((-3600.0, -1.5, 3600.0)))
 
     async def disk(self) -> None:
+        if not self.sickens:
+            return
         self.sick = bad = self.chance.random() < 0.5
         self.trouble = True  # also for what is under way
         if self.chance.random() < 0.5:
@@ -388,9 +391,10 @@ async def replayed(directory: Path, seed: int, *, steps: int = 120) -> int:
     """One life of a journal; then what a kill after each of its commits would have left.
 
     An intent is seen from the commit on that holds its beginning, never goes back, and only what is
-    closed is ever gone; gone or not, it is counted once. How many commits there were.
+    closed is ever gone; gone or not, it is counted once. How many commits there were. The disk is well: after
+    trouble there is a checkpoint, and the write-ahead log alone does not tell any more what was.
     """
-    model = Model(directory, seed)
+    model = Model(directory, seed, sickens=False)
     await model.start()
     for _ in range(steps):
         await model.step()

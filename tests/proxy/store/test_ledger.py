@@ -94,6 +94,17 @@ async def test_rules_are_counted_by_hour_and_route(tmp_path: Path) -> None:
         ]
 
 
+async def test_the_primary_against_itself_is_counted_by_field(tmp_path: Path) -> None:
+    async with keeping(tmp_path, Clock(HOUR)) as ledger:
+        ledger.baseline("orders", differing(("body", "a", "0"), ("body", "a", "1")))
+        ledger.baseline("orders", ())
+        await flushed(ledger)
+        assert found(ledger, "SELECT * FROM baseline ORDER BY path") == [
+            (HOUR, "orders", "", "", 2),
+            (HOUR, "orders", "/body/a/*", "value", 1),
+        ]
+
+
 async def test_a_sample_is_kept_with_its_differences(tmp_path: Path) -> None:
     clock = Clock()
     async with keeping(tmp_path, clock) as ledger:

@@ -1,15 +1,18 @@
 """The ledger's tables: every statement fits them, an earlier file is taken over, and the text index follows."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from proxy.store import ledger_schema as schema
 from proxy.store.batch import Statement, prepare
 
+DOCS = Path(__file__).parents[3] / "docs" / "ledger.md"
 STATEMENTS = {name: each for name, each in vars(schema).items() if isinstance(each, Statement)}
 
 VERSION_1 = """
@@ -68,6 +71,20 @@ def test_making_the_tables_again_changes_nothing(made: sqlite3.Connection) -> No
 def test_every_view_can_be_read(made: sqlite3.Connection) -> None:
     for view in ("differences", "rates", "classes"):
         assert made.execute(f"SELECT * FROM {view}").fetchall() == []
+
+
+def test_every_table_and_column_is_documented(made: sqlite3.Connection) -> None:
+    documented = {
+        name: line
+        for line in DOCS.read_text().partition("## ledger.db")[2].splitlines()
+        for name in re.findall(r"^\| `(\w+)` \|", line)
+    }
+    sql = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
+    names = {name for (name,) in made.execute(sql)}
+    assert documented.keys() == names | {"search"}
+    for name in names:
+        for column in made.execute(f"PRAGMA table_info({name})"):
+            assert f"`{column[1]}`" in documented[name], (name, column[1])
 
 
 def test_samples_are_written_before_what_forgets_them() -> None:

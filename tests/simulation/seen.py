@@ -1,0 +1,95 @@
+"""What became of each write, over all lives: told by a journal that is watched."""
+
+from proxy.store.batch import StoreError
+from proxy.store.intent import Intent
+from proxy.store.journal import Journal
+from rules.fate import Event, State
+from rules.message import Outcome
+from tests.simulation.network import parsed
+from tests.simulation.universe import Universe
+
+
+class Seen:
+    """What became of each attempt, over all lives: by intent id."""
+
+    def __init__(self, universe: Universe) -> None:
+        self._universe = universe
+        self.attempt: dict[int, str] = {}  # of each intent that is durable, or may be
+        self.state: dict[int, State] = {}
+        self.was: dict[int, set[State]] = {}
+        self.unsettled: set[int] = set()  # the disk refused the primary's outcome at first
+        self.durable: set[int] = set()  # `begin` said so
+        self.pending = 0  # begins of this life that were not told yet
+        self.uncertain = 0  # begins that may be durable without anybody having been told
+        self.refused = 0  # in this life
+        self.reasons: dict[int, str] = {}
+
+    def accepted(self, intent: Intent) -> None:
+        """A write came in."""
+        assert intent.request is not None
+        attempt = parsed(intent.request.head)[2].get("attempt", "")
+        self._universe.note("write", attempt, "lanes", *intent.lanes)
+
+    def begins(self) -> None:
+        """A write is on its way to the disk."""
+        self.pending += 1
+
+    def begun(self, intent: Intent, error: StoreError | None) -> None:
+        """A write is durable, or is not."""
+        self.pending -= 1
+        if error is None:
+            self.durable.add(intent.id)
+        else:
+            self.refused += 1
+
+    def moved(self, intent: Intent, before: State, event: Event) -> None:
+        """An intent has another state."""
+        if event is Event.BEGIN:  # what never was durable leaves its id to another
+            assert intent.request is not None
+            self.attempt[intent.id] = parsed(intent.request.head)[2].get("attempt", "")
+            self.was[intent.id] = set()
+        name = self.attempt.get(intent.id, "")
+        self._universe.note("intent", intent.id, name, before, event, intent.state)
+        if intent.id in self.attempt:
+            self.state[intent.id] = intent.state
+            self.was.setdefault(intent.id, set()).add(intent.state)
+
+    def dead(self) -> list[int]:
+        """The dead letters."""
+        return [identity for identity, state in self.state.items() if state is State.DEAD]
+
+    def ended(self, *, doubtful: bool) -> None:
+        """A life ended; `doubtful`: what was refused in it may be durable."""
+        self.uncertain += self.pending + (self.refused if doubtful else 0)
+        self.pending = self.refused = 0
+
+
+class Watched(Journal):
+    """The journal, and what it was told: that is what the laws are checked on."""
+
+    seen: Seen
+    life: int
+
+    def accept(self, intent: Intent) -> None:
+        """As `Journal.accept`."""
+        super().accept(intent)
+        self.seen.accepted(intent)
+
+    async def begin(self, intent: Intent) -> StoreError | None:
+        """As `Journal.begin`."""
+        self.seen.begins()
+        error = await super().begin(intent)
+        self.seen.begun(intent, error)
+        return error
+
+    async def settle(self, intent: Intent, event: Event, outcome: Outcome) -> StoreError | None:
+        """As `Journal.settle`."""
+        error = await super().settle(intent, event, outcome)
+        if error is not None:
+            self.seen.unsettled.add(intent.id)
+        return error
+
+    def _move(self, intent: Intent, event: Event) -> None:
+        before = intent.state
+        super()._move(intent, event)
+        self.seen.moved(intent, before, event)
