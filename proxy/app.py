@@ -104,8 +104,8 @@ class App:
             cipher = cipher_of(config.journal, os.environ)
             self._journal = await Journal.open(config.journal, self.tally, time.time, cipher)
             await self._open_ledger()
-            known = await self._journal.gaps()
-            self._build(self._journal, Gaps(known, self._journal.keep_gap, time.time, self.log))
+            known = await self._journal.gaps.all()
+            self._build(self._journal, Gaps(known, self._journal.gaps.keep, time.time, self.log))
             await self._take_up(self._journal)
             if listening:
                 self._listener = Listener(config.listen, self.clients.connect, self._say)

@@ -19,8 +19,8 @@ Path = tuple[str, ...]
 _DEPTH_MAX = 200  # rules name no places that are deeper
 
 
-NODE_COST = 4
-"""What it costs to digest a node, in nodes that are compared; twice as much where rules have paths."""
+NODE_COST = 2
+"""What it costs to digest a node, in nodes that are compared; more where rules have paths."""
 
 
 class Sight(Enum):
@@ -58,7 +58,7 @@ class Digests:
         self.presence = presence
         self.budget = budget
         self.by_path = book.any
-        self.cost = NODE_COST * 2 if self.by_path else NODE_COST
+        self.cost = NODE_COST * (1 + book.weight if self.by_path else 1)
         self.known: dict[int, str] = {}
 
     def elements(self, path: Path, array: list[object], only: Collection[int]) -> list[str]:
@@ -70,7 +70,9 @@ class Digests:
         """Digest a value, children first and without recursion; a scalar is its own digest."""
         if self._blank(path):
             return "-"
-        stack: list[tuple[Path, Any]] = [(path, root)] if isinstance(root, dict | list) else []
+        stack: list[tuple[Path, Any]] = []
+        if isinstance(root, dict | list) and id(root) not in self.known:
+            stack.append((path, root))
         while stack:
             path, value = stack[-1]
             self.spend(len(value))

@@ -28,9 +28,6 @@ READ_HEADERS = ("content-type", "content-encoding")
 """What is needed to read a body, beside the headers that are compared."""
 
 
-_COSTLY = (RuleKind.UNORDERED, RuleKind.REGEX)
-
-
 class VerdictKind(StrEnum):
     """What became of one comparison."""
 
@@ -121,7 +118,7 @@ class Comparison:
             ("names", names),
             ("compared", tuple(f"\r\n{name}:".encode() for name in names)),
             ("chosen", chosen),
-            ("costly", any(rule.kind in _COSTLY for rule in rules)),
+            ("costly", _costly(limits)),
             ("body_rules", limits),
             ("header_rules", replace(limits, rules=for_headers(rules))),
         ):
@@ -140,6 +137,12 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
     truncated: bool = False
 
 
+def _costly(rules: DiffRules) -> bool:
+    kinds = (RuleKind.UNORDERED, RuleKind.REGEX)
+    return rules.book.weight > _WEIGHT_MAX or any(rule.kind in kinds for rule in rules.rules)
+
+
+_WEIGHT_MAX = 8  # patterns that are tried at each place
 _MATCH = Verdict(kind=VerdictKind.MATCH, reason="equal_bytes")
 
 

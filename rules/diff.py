@@ -19,8 +19,8 @@ from rules.tolerance import Rule, Rulebook
 from rules.value import CONTAINERS, Same, alike, equal, identical, printable, shown, sort
 
 Array = list[object]
-NODES_MAX = 500_000
-"""Members and elements that one comparison looks at: some 0.5 s at the most."""
+NODES_MAX = 1_000_000
+"""Members and elements that one comparison looks at: about a second at the most."""
 
 _ENTRY_NODES = 8  # what it costs to enter a container, or to look for the rule of a difference
 _TRY_NODES = 20  # what it costs to try two elements, beside what is in them
@@ -111,6 +111,7 @@ class _Walk:
         self.rules = rules
         self.book = rules.book
         self.ruled = self.book.any
+        self.entry_nodes = _ENTRY_NODES * self.book.weight
         self.same = same
         self.budget = budget
         self.eating = eating
@@ -173,7 +174,7 @@ class _Walk:
             self.report(path, Class.VALUE, one, other)
 
     def enter(self, path: Path, one: object, other: object) -> None:
-        self.budget.nodes -= _ENTRY_NODES
+        self.budget.nodes -= self.entry_nodes
         rule = self.eats(path) if self.ruled else None
         if rule is not None:
             if rule.name not in self.ignored and self.differs(path, one, other, eating=False):
@@ -345,7 +346,7 @@ class _Walk:
         return bool(result.differences) or result.truncated
 
     def report(self, path: Path, kind: Class, one: object, other: object) -> None:
-        self.budget.nodes -= _ENTRY_NODES
+        self.budget.nodes -= self.entry_nodes
         rule = self.taker(path, kind, one, other) if self.ruled else None
         if rule is not None:
             self.ignored[rule.name] = None

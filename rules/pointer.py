@@ -77,6 +77,12 @@ class Paths(Generic[T]):
     def __bool__(self) -> bool:
         return bool(self._exact or self._sized or self._ending or self._floating)
 
+    @property
+    def tried(self) -> int:
+        """How many patterns a look-up may have to try."""
+        rows = (*self._sized.values(), *self._ending.values())
+        return len(self._floating) + max(map(len, rows), default=0)
+
     def found(self, path: tuple[str, ...]) -> list[T]:
         """What the patterns that name this path stand for, in the order in which they were given."""
         found = self._named(path)

@@ -99,7 +99,7 @@ class Rule:
 class Rulebook:
     """Rules made ready to be looked up by path."""
 
-    __slots__ = ("accepting", "any", "ignoring", "present", "renamed", "unordered")
+    __slots__ = ("accepting", "any", "ignoring", "present", "renamed", "unordered", "weight")
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         def of(*kinds: RuleKind) -> Paths[Rule]:
@@ -120,6 +120,9 @@ class Rulebook:
         """By path of a member: the rule, the name under which it is known, and the other name."""
         self.any = any(rule.paths for rule in rules)
         """Whether there is anything to look up."""
+        tried = (self.ignoring, self.present, self.accepting, self.unordered, self.renamed)
+        self.weight = 1 + sum(paths.tried for paths in tried)
+        """How much more a look-up costs, because of patterns that have to be tried."""
 
     def eats(self, path: tuple[str, ...]) -> Rule | None:
         """The rule that ignores whatever is at a path."""

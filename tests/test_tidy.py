@@ -97,7 +97,7 @@ LEVELS: dict[str, int] = {
     "proxy.store": 10,
     "proxy.store.intent": 11,
     "proxy.store.batch": 13,
-    "proxy.store.gap": 11,
+    "proxy.store.gap": 15,
     "proxy.store.lock": 14,
     "proxy.store.pairs": 15,
     "proxy.store.record": 13,

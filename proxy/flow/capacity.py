@@ -60,19 +60,20 @@ class Capacity:
         self._waiting: deque[tuple[float, Slot[bool]]] = deque()
         self.ledger_fails: Callable[[], bool] = lambda: False
 
-    def barred(self, category: str) -> Refusal | Skip | None:
-        """What becomes of a write that would be journaled: refused, or sent to the primary only; None: it goes on."""
+    def barred(self) -> Refusal | Skip | None:
+        """What becomes of a write that would be journaled: refused, or sent to the primary only, within a gap;
+        None: it goes on."""
         settings = self._settings
         if self._journal.fails:
             if settings.on_journal_error is OnJournalError.REJECT:
                 return _JOURNAL_FAILS
-            return self._skipped(category, Skip.JOURNAL_ERROR)
+            return Skip.JOURNAL_ERROR
         self._look()
         if not self._is_full or settings.on_backlog_full is OnBacklogFull.BLOCK:
             return None
         if settings.on_backlog_full is OnBacklogFull.REJECT:
             return BACKLOG_FULL
-        return self._skipped(category, Skip.BACKLOG)
+        return Skip.BACKLOG
 
     async def has_room(self) -> bool:
         """Whether a write may be owed: with `block` it waits for it, a while."""
@@ -132,7 +133,3 @@ class Capacity:
                 "backlog_soft_limit" if soft else "backlog_below_soft_limit",
                 percent=round(self.fullness * 100),
             )
-
-    def _skipped(self, category: str, reason: Skip) -> Skip:
-        self._gaps.note(category, reason)
-        return reason

@@ -7,7 +7,6 @@ it is done, dead or taken back. It is sent only when it is durable (`release`) a
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
 
 from proxy.control.owed import Delivery as Settings
 from proxy.control.owed import OnDead
@@ -202,7 +201,7 @@ class Delivery:
 
     def oldest_s(self) -> float:
         """The age of the oldest owed write, in seconds; 0 when nothing is owed."""
-        return next((monotonic() - intent.since for intent in self._durable), 0.0)
+        return next((self._loop.time() - intent.since for intent in self._durable), 0.0)
 
     # the background of one write
 
@@ -276,7 +275,7 @@ class Delivery:
         return Try(
             method=job.request.method,
             attempts=intent.attempts,
-            age_s=monotonic() - intent.since,
+            age_s=self._loop.time() - intent.since,
             chance=self._chance(),
             applied_redirects=job.route.applied_redirects,
             retry_after_s=min(float(after), RETRY_AFTER_S_MAX) if after.isdecimal() else 0.0,
@@ -345,7 +344,7 @@ class Delivery:
             self._failed.pop(intent, None)
         for freed in self._lanes.leave(intent, intent.lanes):
             if freed in self._durable:
-                if monotonic() - freed.since < FRESH_S:
+                if self._loop.time() - freed.since < FRESH_S:
                     self._dispatch.live(freed)
                 else:
                     self._dispatch.backlog(freed)

@@ -9,7 +9,7 @@ from proxy.flow.baseline import Baseline
 from proxy.flow.relay import Relay
 from proxy.flow.rooms import Rooms
 from proxy.flow.tunnel import Asking
-from proxy.flow.write import Write
+from proxy.flow.write import GAPS, Write
 from proxy.wire.downstream import Downstream
 from proxy.wire.sink import Sink
 from rules.forwarded import Forwarding, forwarded
@@ -60,22 +60,23 @@ class Door:
         way = rooms.exits[chosen.primary]
         if way.maps and not way.knows(sent):
             return Refusal(403, "the primary has no credential for this one; nothing was sent")
-        skip = chosen.skip
-        if chosen.mirror is not _NONE:
-            barred = self._barred(head, chosen)
-            if barred is None:
-                return Write(client, head, chosen, policy, rooms)
-            if isinstance(barred, Refusal):
-                return barred
-            skip = barred
-        sent = way.head(sent)
-        if skip is not None:
-            self._skip(chosen, skip)
+        barred = self._barred(head, chosen)
+        if barred is None and chosen.mirror is not _NONE:
+            return Write(client, head, chosen, policy, rooms)
+        if isinstance(barred, Refusal):
+            return barred
+        if barred in GAPS and DUTIES[chosen.stage].mirror is _JOURNAL:
+            category = chosen.category.name
+            if not rooms.gaps.is_open(category, barred):
+                write = Write(client, head, chosen, policy, rooms)
+                write.gap = barred
+                return write
+            rooms.gaps.note(category, barred)
+        if barred is not None:
+            rooms.tally.skip(barred)
         else:
             rooms.tally.relayed += 1
-            if self._baseline is not None:
-                self._baseline.offer(chosen, head, sent)
-        return self._relay(client, head, chosen, sent)
+        return self._relay(client, head, chosen, way.head(sent))
 
     def _relay(self, client: Downstream, head: RequestHead, chosen: Plan, sent: bytes) -> Relay:
         rooms = self._rooms
@@ -107,14 +108,10 @@ class Door:
         client.sent_head = sent
         return sent
 
-    def _skip(self, chosen: Plan, reason: Skip) -> None:
-        """A write that the plan sends to the primary only: where it would be owed otherwise, that is a gap."""
-        self._rooms.tally.skip(reason)
-        if reason is Skip.KILL_SWITCH and DUTIES[chosen.stage].mirror is _JOURNAL:
-            self._rooms.gaps.note(chosen.category.name, reason)
-
     def _barred(self, head: RequestHead, chosen: Plan) -> Refusal | Skip | None:
-        """Why a write cannot be mirrored now, before any of it was sent anywhere."""
+        """Why a write is not mirrored, before any of it was sent anywhere; None: it is, or it is a read."""
+        if chosen.mirror is _NONE:
+            return chosen.skip
         rooms = self._rooms
         tally = rooms.tally
         if head.length > rooms.listen.body_bytes_max:
@@ -122,7 +119,7 @@ class Door:
         if tally.in_flight >= rooms.listen.in_flight_max:
             return Refusal(503, "too many writes in flight")
         if chosen.mirror is _JOURNAL and (rooms.capacity.hinders or rooms.capacity.at_limit()):
-            return rooms.capacity.barred(chosen.category.name)
+            return rooms.capacity.barred()
         return None
 
 

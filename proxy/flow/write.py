@@ -35,6 +35,9 @@ _SHADOW, _SHADOWED = Mirror.SHADOW, Skip.SHADOW
 _APPLIED, _PENDING, _PRIMARY = Event.PRIMARY_APPLIED, State.S_PENDING, Role.PRIMARY
 _UNKNOWN = Event.PRIMARY_UNKNOWN
 
+GAPS = frozenset((Skip.JOURNAL_ERROR, Skip.BACKLOG, Skip.KILL_SWITCH))
+"""Where a write would be owed, to skip it for one of these reasons is a gap."""
+
 SHADOWED_BYTES_MAX = 4 * 1024 * 1024
 """A shadowed write is not journaled, so its body need not be in a file: up to this long it stays in memory. Uploads
 of 1 MiB cost 0.97 of what Envoy's mirror takes so (bench/README.md), and 1.4 through a file (two short rounds)."""
@@ -61,6 +64,7 @@ class Write:
         "_spool",
         "_streamed",
         "_whole",
+        "gap",
     )
 
     def __init__(
@@ -78,6 +82,8 @@ class Write:
         self._spool: Spool | None = None
         self._streamed: Streamed | None = None  # the rest of a long reply
         self._whole = False
+        self.gap: Skip | None = None
+        """Why it goes to the primary only, where it is the first one of a gap."""
         rooms.tally.in_flight += 1
 
     # Sink
@@ -162,7 +168,9 @@ class Write:
         self._whole = True
         request, plan = self._request(body, spool), self._plan
         names = path_lanes(plan)
-        if KEY_LINE in request.head.lower():
+        if self.gap is not None:
+            work = self._first_of(self.gap, request)
+        elif KEY_LINE in request.head.lower():
             work = self._keyed(request)
         elif names is None:
             work = self._sorted(request)
@@ -289,13 +297,24 @@ class Write:
         self._rooms.log.error("journal_failed", error=str(error), trace_id=trace_id(request.head))
         if self._rooms.journal_settings.on_journal_error == "pass_through":
             self._rooms.journal.skip(intent, Skip.JOURNAL_ERROR)
-            self._rooms.gaps.note(intent.category, Skip.JOURNAL_ERROR)
-            exchange = self._ask_primary(request)
-            self._answer(exchange, self._told(await exchange))
-        else:
-            self._rooms.journal.abort(intent)
-            self._client.refuse(Refusal(503, "the write could not be journaled; nothing was sent"))
+            await self._within_gap(Skip.JOURNAL_ERROR)
+            await self._primary_only(request)
+            return
+        self._rooms.journal.abort(intent)
+        self._client.refuse(Refusal(503, "the write could not be journaled; nothing was sent"))
         discard(request)
+
+    async def _first_of(self, gap: Skip, request: Request) -> Rest:
+        self._rooms.tally.skip(gap)
+        await self._within_gap(gap)
+        await self._primary_only(request)
+        return None
+
+    async def _within_gap(self, gap: Skip) -> None:
+        """The gap that it belongs to is on disk when this returns, if the disk takes anything."""
+        category = self._plan.category.name
+        await self._rooms.gaps.begin(category, gap)
+        self._rooms.gaps.note(category, gap)
 
     def _give_back(self, request: Request, intent: Intent) -> None:
         """There was no room for it in the backlog, for as long as it waited."""
@@ -305,14 +324,22 @@ class Write:
 
     async def _unjournaled(self, request: Request, reason: Skip) -> Rest:
         self._rooms.tally.skip(reason)
+        if reason is not _SHADOWED:
+            await self._primary_only(request)
+            return None
         exchange = self._ask_primary(request)
         outcome = self._told(await exchange)
         self._answer(exchange, outcome)
         applied = after_primary(outcome, applied_redirects=self._plan.route.applied_redirects)
-        if reason is _SHADOWED and applied is _APPLIED and isinstance(outcome, Reply):
+        if applied is _APPLIED and isinstance(outcome, Reply):
             return self._rooms.shadow.write(self._plan, request, outcome)
         discard(request)
         return None
+
+    async def _primary_only(self, request: Request) -> None:
+        exchange = self._ask_primary(request)
+        self._answer(exchange, self._told(await exchange))
+        discard(request)
 
     def _ask_primary(self, request: Request) -> Exchange:
         rooms = self._rooms

@@ -7,7 +7,7 @@ read is put right with a word that says so, and a person looks at it.
 import json
 import math
 import sqlite3
-from time import monotonic, time
+from time import time
 
 from proxy.store.intent import Intent, fingerprint
 from rules.fate import CLOSED, State
@@ -43,7 +43,6 @@ def unpacked(row: tuple[object, ...]) -> Intent:
     # A try is written behind: the last one may have been made and not be recorded. Counting it is
     # what makes a DELETE that finds nothing the second time `done`, not dead.
     values["attempts"] = max(int(str(values["attempts"])), 1)
-    values["since"] = monotonic() - max(time() - float(str(values["received_at"])), 0.0)
     values["overtaken"] = bool(values["overtaken"])
     intent = Intent(**values, has_row=True)  # type: ignore[arg-type]
     if expected is not None and fingerprint(intent) != expected:  # None: of a former version

@@ -13,15 +13,14 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import TextIO
 
 from proxy.cipher import Cipher
 from proxy.control.owed import Journal as Settings
 from proxy.control.tally import Tally
 from proxy.store import record, schema
-from proxy.store.batch import After, Row, Stalled, Statement, StoreError, Told, storable
-from proxy.store.gap import Gap, gaps
+from proxy.store.batch import After, Row, Statement, StoreError, Told, storable
+from proxy.store.gap import Gaps
 from proxy.store.intent import (
     Damaged,
     Intent,
@@ -66,6 +65,7 @@ class Journal:
         not what was written."""
         self.now = clock
         self._lock = lock
+        self._loop = asyncio.get_running_loop()
         self._settings = settings
         self._tally = tally
         self._next_id = 1
@@ -74,6 +74,7 @@ class Journal:
         self._dropped = 0
         self._young = Young(writer, self.keep, clock())
         self.pairs = Pairs(writer, clock)
+        self.gaps = Gaps(writer)
 
     @classmethod
     async def open(
@@ -128,7 +129,7 @@ class Journal:
         """Count a write that is now `received`."""
         self._tally.accepted += 1
         self._tally.states[intent.state] += 1
-        intent.since = monotonic()
+        intent.since = self._loop.time()
 
     async def begin(self, intent: Intent) -> StoreError | None:
         """Make an accepted intent durable as `p_sent`; an error: then `skip` or `abort` it."""
@@ -157,10 +158,11 @@ class Journal:
             raise
         if error is not None:
             self._tally.journal_errors += 1
-            if isinstance(error, Stalled):  # it may be on its way to the disk: nothing was sent
-                intent.state = State.NOT_SENT
-                self.writer.put_log(record.settled(intent, None))
-                intent.state = State.RECEIVED
+            intent.state = (
+                State.NOT_SENT
+            )  # it may be durable all the same, or be on its way to the disk
+            self.writer.put_log(record.settled(intent, None))
+            intent.state = State.RECEIVED
             return error
         self._move(intent, _BEGIN)
         return None
@@ -286,25 +288,25 @@ class Journal:
 
     async def standing(self, states: Collection[State]) -> list[Intent]:
         """Every intent with a row in one of these states, in the primary's order, without its payload: after `open`."""
-        return await self.writer.call(partial(standing, states=states))
+        return self._aged(await self.writer.call(partial(standing, states=states)))
 
     @property
     def fails(self) -> bool:
         """Whether the disk refuses what is journaled, or does not answer."""
         return self.writer.failing
 
-    async def gaps(self) -> list[Gap]:
-        """Every gap there is, oldest first."""
-        return await self.writer.call(gaps)
-
-    def keep_gap(self, gap: Gap) -> None:
-        """Write a gap as it is now, behind."""
-        self.writer.put(schema.GAP, gap.row())
-
     async def find(self, intent_id: int) -> Intent | None:
         """One intent by its row, without its payload; None where there is no such row. Raises StoreError."""
         await self.writer.submit(schema.NOTHING, ())  # its row may still be on its way
-        return await self.writer.call(partial(found, intent_id=intent_id))
+        intent = await self.writer.call(partial(found, intent_id=intent_id))
+        return None if intent is None else self._aged([intent])[0]
+
+    def _aged(self, intents: list[Intent]) -> list[Intent]:
+        """With the moments when they were received by the monotonic clock: never in the future."""
+        now, at = self.now(), self._loop.time()
+        for intent in intents:
+            intent.since = at - max(now - intent.received_at, 0.0)
+        return intents
 
     def replace(self, intent: Intent, request: Request) -> Told:
         """Another request for a dead letter, in memory in full: the slot resolves when it is durable."""

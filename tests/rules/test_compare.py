@@ -500,6 +500,22 @@ def test_other_formats_are_compared_by_what_they_mean(
     assert (verdict.reason, paths(verdict)) == (reason, left)
 
 
+@pytest.mark.parametrize(
+    ("rules", "costly"),
+    [
+        ((), False),
+        ((allow("ignore", "/**/at"), allow("time", "/*/x")), False),
+        ((allow("unordered", "/a"),), True),
+        ((allow("regex", "/a", regex="x"),), True),
+        (tuple(allow("ignore", f"/**/{n}/*") for n in range(20)), True),
+    ],
+)
+def test_a_comparison_knows_whether_its_rules_may_cost_more(
+    rules: tuple[Rule, ...], costly: bool
+) -> None:
+    assert under(*rules).costly is costly
+
+
 # adversarial bodies: a verdict in bounded time
 
 LARGE = replace(RULES, body_bytes_max=20_000_000)

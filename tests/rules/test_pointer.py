@@ -189,6 +189,13 @@ def test_many_patterns_are_found_as_one_by_one(path: tuple[str, ...], chosen: li
     assert paths.found(path) == expected
     assert paths.first(path) == (expected[0] if expected else None)
     assert bool(paths) is bool(chosen)
+    assert paths.tried <= len(chosen)
+
+
+def test_only_patterns_that_may_fit_are_tried() -> None:
+    texts = ["/a", "/b/c", "/*/a", "/*/b", "/**/a", "/**/b", "/a/**"]
+    assert Paths((compile_pattern(text), None) for text in texts).tried == 3
+    assert Paths((compile_pattern(text), None) for text in texts[:2]).tried == 0
 
 
 def test_a_pattern_has_others_beside_it() -> None:

@@ -21,15 +21,12 @@ from tests.simulation.laws import Violation, check_drained, check_restart, check
 from tests.simulation.network import FILES, Backend
 from tests.simulation.seen import Seen
 from tests.simulation.universe import Universe
-from tests.simulation.world import Doom, Life, Outside, Plant, templates
+from tests.simulation.world import HOLD_S, Doom, Life, Outside, Plant, templates
 
 CALM_AT = 6.0
 QUIET_S = 200.0
 """After `CALM_AT` it may take so long, in virtual seconds, until nothing is owed that can be delivered: parked
 writes of one lane wait for 5 each, one after the other; backoff and breaker for a few."""
-
-HOLD_S = 8.0
-"""Closed writes are kept for 3, twice, and removed a few at a time."""
 
 STEPS_MAX = 400_000
 """Beyond it a run goes round in circles. The longest seen took a tenth."""
@@ -42,6 +39,18 @@ TROUBLES = (
     "skip", "reask", "probe", "person", "rate", "stall", "clock",
     "patient", "impatient", "full", "pause", "block",
 )  # fmt: skip
+
+FAULTS = (
+    "refused", "pool_full", "lost", "lost_reply", "late", "reset", "reset_after", "slow",
+    "status_500", "applied_500", "status_503", "status_429", "status_408",
+)  # fmt: skip
+"""What may become of a request."""
+
+SPELLS = {
+    "disk": (0.02, 1.0), "outage": (0.2, 3.0), "kill": (0.2, 2.0), "stages": (0.1, 1.0),
+    "flip": (0.1, 1.0), "stop": (0.1, 1.0), "person": (0.5, 2.0), "stall": (0.05, 0.5), "clock": (0.0, 0.0),
+}  # fmt: skip
+"""Troubles that come up to three times, and last for a while: from, to, in seconds."""
 
 _STAGES = ("legacy_only", "shadow", "dual_legacy_primary", "dual_legacy_primary")
 
@@ -278,11 +287,20 @@ class Run:
 
     def _trouble(self) -> None:
         has, chance = self.troubles.__contains__, self.chance
+        self._network_trouble()
+        if has("doubt"):
+            self.disk.doubtful = 0.02
+        for name, (low, high) in SPELLS.items():
+            for _ in range(chance.randrange(1, 4) if has(name) else 0):
+                begin = chance.random() * CALM_AT
+                lasts = low + chance.random() * (high - low)
+                self.universe.later(begin, getattr(self, f"_{name}"), lasts)
+
+    def _network_trouble(self) -> None:
+        has, chance = self.troubles.__contains__, self.chance
         for side, room in ((Side.LEGACY, "primary"), (Side.NEW, "secondary")):
             if has(room):
-                names = ["refused", "pool_full", "lost", "lost_reply", "late", "reset", "reset_after", "slow",
-                         "status_500", "applied_500", "status_503", "status_429", "status_408"]  # fmt: skip
-                chosen = chance.sample(names, chance.randrange(1, 6))
+                chosen = chance.sample(FAULTS, chance.randrange(1, 6))
                 most = chance.choice((0.05, 0.2))
                 faults = self.backends[side].faults
                 faults.chances = {name: chance.random() * most for name in chosen}
@@ -294,18 +312,6 @@ class Run:
             self.backends[chance.choice(list(Side))].faults.refusal = 0.1
         if has("slow"):
             self.backends[chance.choice(list(Side))].faults.latency_s = 0.2
-        if has("doubt"):
-            self.disk.doubtful = 0.02
-        for name, low, high in (
-            ("disk", 0.02, 1.0), ("outage", 0.2, 3.0), ("kill", 0.2, 2.0), ("stages", 0.1, 1.0),
-            ("flip", 0.1, 1.0), ("stop", 0.1, 1.0), ("person", 0.5, 2.0),
-            ("stall", 0.05, 0.5), ("clock", 0.0, 0.0),
-        ):  # fmt: skip
-            if has(name):
-                for _ in range(chance.randrange(1, 4)):
-                    begin = chance.random() * CALM_AT
-                    lasts = low + chance.random() * (high - low)
-                    self.universe.later(begin, getattr(self, f"_{name}"), lasts)
 
     def _disk(self, lasts_s: float) -> None:
         if self.calm:
@@ -439,7 +445,7 @@ class Run:
             and self._all_asked()
             and not life.delivery.dead_count
         ):
-            self.universe.later(HOLD_S, self._drained)
+            self.universe.later(HOLD_S + 1.0, self._drained)
         elif self.universe.now > deadline:
             check_drained(self, self._life)
             raise Violation(self, f"it does not come to rest within {QUIET_S} s")

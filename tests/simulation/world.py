@@ -53,6 +53,9 @@ from tests.simulation.universe import Loop, Universe
 TICK_S = 0.25
 """As `proxy.app`."""
 
+HOLD_S = 7.5
+"""Closed writes are kept for 3 seconds, twice, and removed a few at a time."""
+
 HOP = b"Twinwrite-Hop: 0123456789abcdef"
 
 
@@ -211,8 +214,8 @@ class Life:
     async def _start(self, then: Callable[[], None]) -> None:
         try:
             await self._open()
-            known = await self.journal.gaps()
-            self._build(Gaps(known, self.journal.keep_gap, self.universe.clock, self._log))
+            known = await self.journal.gaps.all()
+            self._build(Gaps(known, self.journal.gaps.keep, self.universe.clock, self._log))
             standing = await self.journal.standing(OWED | {State.DEAD})
             for intent in standing:
                 why = "" if intent.state is State.DEAD else self._hindered(intent)
@@ -414,14 +417,17 @@ class Life:
     def kept(self) -> list[str]:
         """What should be gone some seconds after all is quiet: closed rows, the log, spool files."""
         connection = cast("Any", self._connections[0])._conn
-        rows = connection.execute("SELECT id, state, spool FROM intents").fetchall()
+        rows = connection.execute("SELECT id, state, spool, changed_at FROM intents").fetchall()
+        old = self.universe.clock() - HOLD_S
         found = [
-            f"intent {number} is {state}" for number, state, _ in rows if State(state) in CLOSED
+            f"intent {number} is {state}"
+            for number, state, _, changed_at in rows
+            if State(state) in CLOSED and changed_at < old
         ]
         (log,) = connection.execute("SELECT count(*) FROM log").fetchone()
         if log:
             found.append(f"{log} rows of the log")
-        named = {f"{spool}" for _, _, spool in rows}
+        named = {f"{spool}" for _, _, spool, _ in rows}
         spools = sorted(each.name for each in (self.outside.disk.directory / "spool").iterdir())
         return found + [f"spool/{name}" for name in spools if f"spool/{name}" not in named]
 

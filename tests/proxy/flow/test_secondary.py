@@ -11,6 +11,7 @@ from msgspec import structs
 
 from proxy.flow.secondary import (
     APART_BYTES_MIN,
+    COSTLY_BYTES_MIN,
     REPLY_BYTES_MAX,
     Job,
     Missing,
@@ -44,6 +45,10 @@ path = "/orders/{id}/pay"
 name = "blind"
 path = "/blind"
 compare = false
+[[routes]]
+name = "sorted"
+path = "/sorted"
+unordered = [""]
 [[routes]]
 name = "ruled"
 path = "/ruled"
@@ -287,6 +292,22 @@ async def test_beyond_the_limit_large_replies_are_not_compared(tmp_path: Path) -
         secondary.close()
         assert found.verdict is not None
         assert (found.verdict.kind, found.verdict.reason) == (VerdictKind.SKIPPED, "pending_max")
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/a", "mismatch"), ("/sorted", "skipped")])
+async def test_where_rules_may_cost_more_smaller_replies_wait_for_the_thread(
+    tmp_path: Path, path: str, kind: str
+) -> None:
+    async with trying(tmp_path) as (b, _, new):
+        secondary = Secondary(
+            b.pools, b.rooms.identities, b.tally, b.rooms.secondary._exits, pending_max=0
+        )
+        new.always = Answer(200, numbered(COSTLY_BYTES_MIN, 2), ())
+        job = a_job(b, a_request("PUT", path), a_reply(200, numbered(COSTLY_BYTES_MIN, 1)))
+        found = await secondary.send(job, Prepared(job.request, {}))
+        secondary.close()
+        assert found.verdict is not None
+        assert found.verdict.kind == kind
 
 
 async def test_a_reply_that_is_too_long_is_not_compared(tmp_path: Path) -> None:

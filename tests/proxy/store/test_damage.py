@@ -67,14 +67,14 @@ async def test_a_damaged_row_of_the_log_is_kept_told_and_a_gap(tmp_path: Path) -
         db.commit()
     async with opened(tmp_path) as journal:
         assert journal.damaged == (2, 0)
-        (gap,) = await journal.gaps()
+        (gap,) = await journal.gaps.all()
         assert (gap.reason, gap.writes) == ("damaged_log", 0)
         found = rows(journal.writer.path, "SELECT id, records FROM damaged ORDER BY id")
         assert [tuple(row) for row in found] == [(5, "text"), (6, b"\x00")]
         assert [each.id for each in await journal.standing(OWED)] == [from_log.id]
     async with opened(tmp_path) as journal:
         assert journal.damaged == (0, 0)
-        assert len(await journal.gaps()) == 1
+        assert len(await journal.gaps.all()) == 1
 
 
 async def test_an_index_that_has_lost_a_row_hides_nothing(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from tests.proxy.samples import opened, written
 async def test_a_gap_is_kept_and_grows(tmp_path: Path) -> None:
     gap = Gap(1, "default", "backlog", 1.0, 2.0, 3)
     async with opened(tmp_path) as journal:
-        journal.keep_gap(gap)
+        _ = journal.gaps.keep(gap)
         gap.last_at, gap.writes = 9.0, 4
-        journal.keep_gap(gap)
+        _ = journal.gaps.keep(gap)
         await written(journal)
     async with opened(tmp_path) as journal:
-        assert await journal.gaps() == [gap]
+        assert await journal.gaps.all() == [gap]
