@@ -8,7 +8,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY rules rules
 COPY proxy proxy
 RUN python -m venv /opt/twinwrite \
- && /opt/twinwrite/bin/pip install --no-cache-dir --disable-pip-version-check .
+ && /opt/twinwrite/bin/pip install --no-cache-dir --disable-pip-version-check '.[encryption]'
 
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="twinwrite" \

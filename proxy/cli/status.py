@@ -55,12 +55,20 @@ def _show(found: dict[str, Any]) -> None:
     console = Console()
     running = "running" if found["running"] else "not running: this is what its journal says"
     console.print(f"[bold]{running}[/], stage [bold]{found['stage']}[/]")
+    if "level" in found:
+        why = "".join(f"; {reason}" for reason in found["reasons"])
+        console.print(f"level [bold]{found['level']}[/]{why}")
     for name in ("intents", "skipped", "backlog", "verdicts"):
         rows = {word: count for word, count in found.get(name, {}).items() if count}
         if rows:
             console.print(_table(name, rows))
     for category, breaker in found.get("breakers", {}).items():
         console.print(f"breaker {category}: [bold]{breaker['state']}[/] {breaker['reason']}")
+    for gap in found.get("gaps", ()):
+        console.print(
+            f"gap {gap['id']}: {gap['writes']} writes of {gap['category'] or 'any category'} are not at the"
+            f" secondary ({gap['reason']})"
+        )
     for state in ("dead", "unknown"):
         if found["intents"].get(state):
             console.print(f"{found['intents'][state]} {state}: see `twinwrite {state} list`")

@@ -5,46 +5,66 @@ read is put right with a word that says so, and a person looks at it.
 """
 
 import json
-import math
 import sqlite3
+from collections.abc import Mapping
+from itertools import product
+from math import isfinite
 from time import time
+from types import NoneType
+from typing import Any
+
+from msgspec import DecodeError
+from msgspec.json import Decoder
 
 from proxy.store.intent import Intent, fingerprint
 from rules.fate import CLOSED, State
 from rules.message import Side
 
-COLUMNS = (
-    "id", "state", "route", "category", "stage", "primary_side", "lanes", "sequence", "method",
-    "target", "received_at", "due_at", "attempts", "reason", "bytes", "spool", "primary_status",
-    "secondary_status", "verdict", "changed_at", "overtaken", "fingerprint",
-)  # fmt: skip
-"""What is read of a row: all that stands before its payload."""
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "id": (int,), "state": (str,), "route": (str,), "category": (str,), "stage": (str,),
+    "primary_side": (str,), "lanes": (str,), "sequence": (int,), "method": (str,), "target": (str,),
+    "received_at": (float,), "due_at": (float,), "attempts": (int,), "reason": (str,), "bytes": (int,),
+    "spool": (str, NoneType), "primary_status": (int,), "secondary_status": (int,), "verdict": (str,),
+    "changed_at": (float,), "overtaken": (int,), "fingerprint": (bytes, NoneType),
+}  # fmt: skip
+"""What is read of a row, all that stands before its payload, and what SQLite makes of each column."""
 
-_TEXTS = ("route", "category", "stage", "method", "target", "reason", "verdict")
-_WHOLE = ("id", "sequence", "attempts", "bytes", "primary_status", "secondary_status")
-_TIMES = ("received_at", "changed_at", "due_at")
+COLUMNS = tuple(_TYPES)
+_SOUND = frozenset(product(*_TYPES.values()))
+_WORDS = {str: "text", int: "number", float: "time", bytes: "digest"}
+
+_SIDES = {str(side): side for side in Side}
+_STATES = {str(state): state for state in State}
+_LANES = Decoder(tuple[str, ...])
 
 
 class DamagedRow(ValueError):
     """A row that is not what was written."""
 
 
-def unpacked(row: tuple[object, ...]) -> Intent:
-    """The intent of a row; raises DamagedRow."""
-    values = dict(zip(COLUMNS, row, strict=True))
-    _check_types(values)
-    expected = values.pop("fingerprint")
-    try:
-        values["primary"] = Side(str(values.pop("primary_side")))
-        values["state"] = State(str(values["state"]))
-        values["lanes"] = _lanes(values["lanes"])
-    except ValueError as error:
-        raise DamagedRow(str(error)) from error
+def unpacked(row: tuple[Any, ...]) -> Intent:
+    """The intent of a row; raises DamagedRow. It is called for every open intent at a start: 4 us each."""
+    if tuple(map(type, row)) not in _SOUND:
+        raise DamagedRow(_wrong_type(row))
+    (
+        number, state, route, category, stage, side, lanes, sequence, method, target, received_at,
+        due_at, attempts, reason, size, spool, primary_status, secondary_status, verdict, changed_at,
+        overtaken, expected,
+    ) = row  # fmt: skip
+    if state not in _STATES or side not in _SIDES or overtaken not in (0, 1):
+        raise DamagedRow("state, primary_side or overtaken has a value that is not known")
+    if not isfinite(received_at + due_at + changed_at):
+        raise DamagedRow("a time is not finite")
     # A try is written behind: the last one may have been made and not be recorded. Counting it is
     # what makes a DELETE that finds nothing the second time `done`, not dead.
-    values["attempts"] = max(int(str(values["attempts"])), 1)
-    values["overtaken"] = bool(values["overtaken"])
-    intent = Intent(**values, has_row=True)  # type: ignore[arg-type]
+    attempts = max(attempts, 1)
+    intent = Intent(
+        id=number, state=_STATES[state], route=route, category=category, stage=stage,
+        primary=_SIDES[side], lanes=_lanes(lanes), sequence=sequence, method=method, target=target,
+        received_at=received_at, due_at=due_at, attempts=attempts, reason=reason, bytes=size,
+        spool=spool, primary_status=primary_status, secondary_status=secondary_status,
+        verdict=verdict, changed_at=changed_at, overtaken=bool(overtaken), has_row=True,
+    )  # fmt: skip
     if expected is not None and fingerprint(intent) != expected:  # None: of a former version
         raise DamagedRow("its columns differ from the journaled ones")
     return intent
@@ -70,8 +90,8 @@ def _bury(connection: sqlite3.Connection, rowid: int, row: tuple[object, ...], w
     """Dead, out of every lane, with what can be read of it."""
     values = dict(zip(COLUMNS, row, strict=True))
     try:
-        lanes = _lanes(values["lanes"])
-    except ValueError:
+        lanes = _lanes(str(values["lanes"]))
+    except DamagedRow:
         lanes = ()
     side = values["primary_side"]
     texts = {name: str(values[name] or "") for name in _TEXTS}
@@ -101,27 +121,18 @@ def _bury(connection: sqlite3.Connection, rowid: int, row: tuple[object, ...], w
     )  # fmt: skip
 
 
-def _check_types(values: dict[str, object]) -> None:
-    for name in _TEXTS:
-        if not isinstance(values[name], str):
-            raise DamagedRow(f"{name} is no text")
-    for name in _WHOLE:
-        if not isinstance(values[name], int):
-            raise DamagedRow(f"{name} is no number")
-    for name in _TIMES:
-        if _time(values[name]) is None:
-            raise DamagedRow(f"{name} is no time")
-    if values["overtaken"] not in (0, 1):
-        raise DamagedRow("overtaken is no flag")
-    if not isinstance(values["spool"], str | None):
-        raise DamagedRow("spool is no path")
+def _wrong_type(row: tuple[object, ...]) -> str:
+    for (name, kinds), value in zip(_TYPES.items(), row, strict=True):
+        if type(value) not in kinds:
+            return f"{name} is no {_WORDS[kinds[0]]}"
+    raise AssertionError("every column has a type that it may have")
 
 
-def _lanes(stored: object) -> tuple[str, ...]:
-    lanes = json.loads(stored) if isinstance(stored, str) else None
-    if not isinstance(lanes, list) or not all(isinstance(each, str) for each in lanes):
-        raise DamagedRow("lanes are no list of texts")
-    return tuple(lanes)
+def _lanes(stored: str) -> tuple[str, ...]:
+    try:
+        return _LANES.decode(stored)
+    except DecodeError as error:
+        raise DamagedRow(f"lanes are no list of texts: {error}") from error
 
 
 def _whole(value: object) -> int:
@@ -129,4 +140,4 @@ def _whole(value: object) -> int:
 
 
 def _time(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return float(value) if isinstance(value, int | float) and isfinite(value) else None

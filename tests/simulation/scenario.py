@@ -73,6 +73,7 @@ class Run:
             side: Backend(side, universe, honours=chance.random() < 0.6) for side in Side
         }
         self.seen = Seen(universe)
+        self.seen.blocks = "skip" not in self.troubles
         self.outside = Outside(
             universe=universe, disk=self.disk, backends=self.backends, seen=self.seen, plant=plant,
             settings=self._settings(), has_ledger=chance.random() < 0.3,
@@ -98,7 +99,7 @@ class Run:
 
     def _settings(self) -> Given:
         settings: dict[str, Given] = {
-            "tight": (("delivery", "memory_bytes_max", 1000), ("delivery", "concurrency_max", 2)),
+            "tight": (("delivery", "memory_bytes_max", 1000), ("delivery", "concurrency_max", 1)),
             "spool": (("listen", "spool_memory_bytes_max", 8),),
             "pass_through": (("journal", "on_journal_error", OnJournalError.PRIMARY_ONLY),),
             "behind": (("journal", "confirm", Confirm.BEHIND),),
@@ -147,6 +148,8 @@ class Run:
                 raise Violation(self, f"it is not over after {STEPS_MAX} steps")
             if self._life is not None:
                 self._life.stepped()
+            if self.seen.broken:
+                raise Violation(self, self.seen.broken[0])
 
     def _begin(self) -> None:
         """The next life of the sidecar."""

@@ -3,7 +3,7 @@
 from proxy.store.batch import StoreError
 from proxy.store.intent import Intent
 from proxy.store.journal import Journal
-from rules.fate import Event, State
+from rules.fate import OWED, Event, State
 from rules.message import Outcome
 from tests.simulation.network import parsed
 from tests.simulation.universe import Universe
@@ -22,7 +22,9 @@ class Seen:
         self.pending = 0  # begins of this life that were not told yet
         self.uncertain = 0  # begins that may be durable without anybody having been told
         self.refused = 0  # in this life
-        self.reasons: dict[int, str] = {}
+        self.lanes: dict[int, tuple[int, tuple[str, ...]]] = {}  # of what is owed: place, lanes
+        self.blocks = True  # a dead letter holds its lanes
+        self.broken: list[str] = []  # laws that were broken on the way
 
     def accepted(self, intent: Intent) -> None:
         """A write came in."""
@@ -53,6 +55,21 @@ class Seen:
         if intent.id in self.attempt:
             self.state[intent.id] = intent.state
             self.was.setdefault(intent.id, set()).add(intent.state)
+        if event is Event.OWE:
+            self.lanes[intent.id] = intent.sequence, intent.lanes
+        elif event is Event.SEND:
+            self._check_lanes(intent)
+
+    def _check_lanes(self, sent: Intent) -> None:
+        """Nothing is sent while an earlier write of its lanes is owed, or is a dead letter that holds them."""
+        place, names = self.lanes[sent.id]
+        held = (*OWED, State.DEAD) if self.blocks else tuple(OWED)
+        for identity, (earlier, others) in self.lanes.items():
+            if earlier < place and self.state[identity] in held and _conflict(names, others):
+                if not self.blocks and State.DEAD in self.was[identity] | self.was[sent.id]:
+                    continue
+                law = f"{self.attempt[sent.id]} is sent before {self.attempt[identity]}, which is earlier in its lane"
+                self.broken.append(law)
 
     def dead(self) -> list[int]:
         """The dead letters."""
@@ -62,6 +79,15 @@ class Seen:
         """A life ended; `doubtful`: what was refused in it may be durable."""
         self.uncertain += self.pending + (self.refused if doubtful else 0)
         self.pending = self.refused = 0
+
+
+def _conflict(lanes: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Whether two writes may not be under way at once: `^` is a lane that is shared."""
+    return any(
+        name.removeprefix("^") == other.removeprefix("^") and not (name[0] == other[0] == "^")
+        for name in lanes
+        for other in others
+    )
 
 
 class Watched(Journal):

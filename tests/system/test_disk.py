@@ -249,6 +249,7 @@ async def test_a_kill_while_the_disk_is_full_loses_no_answered_write(
             await again.child.stop()
         legacy, new = await on.stores.dumps()
     left = set(legacy.times()) - set(new.times())
+    print(f"{len(left)} unknown, {len(left & on.book.refs(200))} of these were answered")
     assert len(left) == counted(status, "intents").get("unknown", 0)
     assert_same_order(legacy, new, left)
     assert_sound(room.outside / "data", tmp_path)
