@@ -23,6 +23,12 @@ WAL_BYTES_MAX = 4 * 1024 * 1024
 """The write-ahead log is checkpointed beyond this: SQLite's own default of 1,000 pages, but after the
 waiters are told (5 ms instead of 8 ms at p99.9: storage.md)."""
 
+COMPACT_BYTES_MIN = 64 * 1024 * 1024
+"""A file with less to give back is left as it is."""
+
+COMPACT_BYTES_MAX = 64 * 1024 * 1024
+"""A file with more in it is not written anew: a start would take a second and more."""
+
 ROWS_MAX = 64
 """Rows in one statement; 16 columns each is far below SQLite's 32,766 variables."""
 
@@ -165,6 +171,27 @@ def prepare(connection: sqlite3.Connection, schema: Schema, synchronous: str) ->
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
+
+
+def compact(connection: sqlite3.Connection) -> bool:
+    """Give the disk back what a backlog of former times took, if the file is mostly empty; whether it was.
+
+    Only at start: it writes all that is left anew (some 10 ms a MiB), and would hold up every commit meanwhile.
+    """
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    left = (pages - free) * page_bytes
+    if (
+        free * page_bytes < COMPACT_BYTES_MIN
+        or left > free * page_bytes // 4
+        or left > COMPACT_BYTES_MAX
+    ):
+        return False
+    with suppress(sqlite3.Error):  # no room for the copy: later, then
+        connection.execute("VACUUM")
+        checkpoint(connection)
+    return True
 
 
 def _versions(found: object, to: int) -> range:

@@ -94,8 +94,8 @@ def _bury(connection: sqlite3.Connection, rowid: int, row: tuple[object, ...], w
     except DamagedRow:
         lanes = ()
     side = values["primary_side"]
-    texts = {name: str(values[name] or "") for name in _TEXTS}
-    numbers = {name: _whole(values[name]) for name in _WHOLE}
+    texts = {name: str(values[name] or "") for name, (kind, *_) in _TYPES.items() if kind is str}
+    numbers = {name: _whole(values[name]) for name, (kind, *_) in _TYPES.items() if kind is int}
     sound = Intent(
         id=rowid, state=State.DEAD, route=texts["route"], category=texts["category"],
         stage=texts["stage"], primary=Side(str(side)) if side in list(Side) else Side.LEGACY,

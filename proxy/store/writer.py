@@ -35,6 +35,7 @@ from proxy.store.batch import (
     Told,
     checkpoint,
     checkpoint_if_long,
+    compact,
     prepare,
     transact,
 )
@@ -102,6 +103,7 @@ class Writer:
         writer = cls(path, connection)
         try:
             await writer.call(partial(prepare, schema=schema, synchronous=synchronous))
+            await writer.call(compact)
         except StoreError as error:
             await writer.close()
             raise StoreError(f"{path}: {error}") from error

@@ -19,6 +19,7 @@ from proxy.store.batch import (
     StoreError,
     checkpoint,
     checkpoint_if_long,
+    compact,
     prepare,
     storable,
     transact,
@@ -173,3 +174,36 @@ def test_a_checkpoint_moves_the_write_ahead_log_to_the_database(
 def test_text_that_is_no_unicode_can_be_made_storable(db: sqlite3.Connection) -> None:
     assert storable("a\ud800é") == "a?é"
     assert transact(db, batch((NOTE, (storable("\udfff"), 1)))) == []
+
+
+def filled(path: Path, rows: int) -> None:
+    """A file with so many rows of a MiB, all but one of them deleted again."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("CREATE TABLE one (id INTEGER PRIMARY KEY, body BLOB)")
+        for number in range(rows):
+            db.execute("INSERT INTO one VALUES (?, zeroblob(1048576))", (number,))
+        db.execute("DELETE FROM one WHERE id > 0")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+@pytest.mark.parametrize(("rows", "compacted"), [(70, True), (30, False)])
+def test_a_file_that_is_mostly_empty_gives_the_disk_back(
+    tmp_path: Path, rows: int, compacted: bool
+) -> None:
+    path = tmp_path / "file.db"
+    filled(path, rows)
+    before = path.stat().st_size
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        assert compact(db) is compacted
+        assert db.execute("SELECT id, length(body) FROM one").fetchall() == [(0, 1048576)]
+    assert (path.stat().st_size < before / 10) is compacted
+
+
+def test_a_file_with_much_in_it_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "file.db"
+    filled(path, 100)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        for number in range(1, 40):
+            db.execute("INSERT INTO one VALUES (?, zeroblob(1048576))", (number,))
+        assert not compact(db)
