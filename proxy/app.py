@@ -47,8 +47,8 @@ from proxy.flow.shadow import Shadow
 from proxy.flow.steering import Rooms as SteeringRooms
 from proxy.flow.steering import Steering
 from proxy.flow.turnstile import Turnstile
-from proxy.flow.unknown import Rooms as UnknownRooms
 from proxy.flow.unknown import Unknown
+from proxy.flow.unsettled import Rooms as UnknownRooms
 from proxy.memory import tune
 from proxy.store.batch import StoreError
 from proxy.store.intent import Intent

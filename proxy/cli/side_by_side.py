@@ -3,8 +3,9 @@
 Marks: `|` another line, `<` only at the left, `>` only at the right.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
+from itertools import groupby
 
 from rich.cells import cell_len, chop_cells
 from rich.text import Text
@@ -23,23 +24,39 @@ Pair = tuple[str, str, str]  # mark, left, right
 
 
 def aligned(left: Sequence[str], right: Sequence[str]) -> Iterator[Pair]:
-    """Pair the lines of two texts: (mark, left, right)."""
-    matcher = SequenceMatcher(None, left[:LINES_MAX], right[:LINES_MAX], autojunk=False)
-    for tag, start, end, from_, to in matcher.get_opcodes():
+    """Pair the lines of two texts: (mark, left, right). A comma at the end makes no other line."""
+    ours, theirs = left[:LINES_MAX], right[:LINES_MAX]
+    for tag, one, other in _blocks(ours, theirs, lambda line: line.rstrip(",")):
         if tag == "equal":
-            yield from ((" ", line, line) for line in left[start:end])
-            continue
-        ours, theirs = left[start:end], right[from_:to]
-        both = min(len(ours), len(theirs))
-        yield from (("|", *pair) for pair in zip(ours[:both], theirs[:both], strict=True))
-        yield from (("<", line, "") for line in ours[both:])
-        yield from ((">", "", line) for line in theirs[both:])
+            yield from ((" ", *pair) for pair in zip(one, other, strict=True))
+        else:
+            yield from _members(one, other)
     more = [
         f"… {len(side) - LINES_MAX} more lines" if side[LINES_MAX:] else ""
         for side in (left, right)
     ]
     if any(more):
         yield "|", more[0], more[1]
+
+
+def _members(ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Pair]:
+    """Lines that differ: those of the same name stand beside each other."""
+    for tag, one, other in _blocks(ours, theirs, lambda line: line.partition(":")[0]):
+        both = (
+            min(len(one), len(other)) if tag == "equal" or ":" not in "".join((*one, *other)) else 0
+        )
+        yield from (("|", *pair) for pair in zip(one[:both], other[:both], strict=True))
+        yield from (("<", line, "") for line in one[both:])
+        yield from ((">", "", line) for line in other[both:])
+
+
+def _blocks(
+    left: Sequence[str], right: Sequence[str], shape: Callable[[str], str]
+) -> Iterator[tuple[str, Sequence[str], Sequence[str]]]:
+    """Stretches of lines that have the same shape ("equal"), or not."""
+    shapes = [shape(line) for line in left], [shape(line) for line in right]
+    for tag, start, end, from_, to in SequenceMatcher(None, *shapes, autojunk=False).get_opcodes():
+        yield tag, left[start:end], right[from_:to]
 
 
 def shortened(pairs: Sequence[Pair]) -> Iterator[Pair]:
@@ -50,22 +67,13 @@ def shortened(pairs: Sequence[Pair]) -> Iterator[Pair]:
         if mark != " "
         for place in range(index - CONTEXT, index + CONTEXT + 1)
     }
-    skipped = 0
-    for index, pair in enumerate(pairs):
-        if index in near:
-            if skipped:
-                yield _skip(skipped)
-            skipped = 0
-            yield pair
+    for shown, some in groupby(range(len(pairs)), near.__contains__):
+        run = [pairs[index] for index in some]
+        if shown or len(run) == 1:
+            yield from run
         else:
-            skipped += 1
-    if skipped:
-        yield _skip(skipped)
-
-
-def _skip(count: int) -> Pair:
-    text = f"… {count} equal lines" if count > 1 else "… 1 equal line"
-    return " ", text, text
+            text = f"… {len(run)} equal lines"
+            yield " ", text, text
 
 
 def columns(pairs: Sequence[Pair], width: int) -> Iterator[Text]:

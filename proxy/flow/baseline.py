@@ -45,12 +45,12 @@ class Baseline:
         self._pending = 0
 
     def offer(self, plan: Plan, head: RequestHead, sent: bytes) -> None:
-        """A read that goes to the primary under the head `sent`."""
+        """A request that is relayed to the primary under the head `sent`: one that counts as a write is let be."""
         comparison = plan.route.comparison
         if (
             head.method in METHODS
             and head.framing is Framing.NONE
-            and not (head.asks or head.tunnel)
+            and not (plan.write or head.asks or head.tunnel)
             and comparison is not None
             and self._pending < PENDING_MAX
             and self._chance() < self._share

@@ -21,6 +21,7 @@ from proxy.flow.secondary import Job, Missing, Prepared, Secondary, Tried, Untra
 from proxy.store.batch import StoreError
 from proxy.store.intent import Damaged, Intent, Result
 from proxy.store.journal import Journal
+from proxy.trouble import may_pass
 from rules.fate import (
     CONFIRMED,
     Event,
@@ -243,6 +244,8 @@ class Delivery:
             job = self._job(intent, request, reply)
             prepared = rooms.secondary.ready(job) or await rooms.secondary.prepare(job)
         except (Damaged, OSError) as error:
+            if isinstance(error, OSError) and may_pass(error):
+                raise StoreError(str(error)) from error  # waited for
             self._hinder(intent, Untranslatable(f"damaged_payload: {error}"))
             return
         if not isinstance(prepared, Prepared):

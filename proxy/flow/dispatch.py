@@ -92,7 +92,14 @@ class Dispatch:
         self.pump()
 
     def pump(self) -> None:
-        """See whether what is ready may go: once per tick, too, as a lease may have come back without a word."""
+        """See whether what is ready may go: once per tick, too, as a lease may have come back without a word.
+
+        Live writes of any category before a backlog, but for one in BACKLOG_EVERY; backlogs in turn.
+        """
+        if self._picked % BACKLOG_EVERY:
+            for category, ready in list(self._ready.items()):
+                if ready.live:
+                    self._pump(category, ready)
         for category, ready in list(self._ready.items()):
             self._pump(category, ready)
 
@@ -123,6 +130,10 @@ class Dispatch:
                 self._pump_later(category, guard.wait_s(category))
                 return
             intent = self._next(ready)
+            if (
+                self._in_work + 1 == self._most
+            ):  # the last place: the next one goes to another category
+                self._ready[category] = self._ready.pop(category)
             ready.active += 1
             self._in_work += 1
             self._fibers.start(self._run_one(intent))

@@ -65,21 +65,32 @@ class Door:
             return Write(client, head, chosen, policy, rooms)
         if isinstance(barred, Refusal):
             return barred
-        if barred in GAPS and DUTIES[chosen.stage].mirror is _JOURNAL:
-            category = chosen.category.name
-            if not rooms.gaps.is_open(category, barred):
-                write = Write(client, head, chosen, policy, rooms)
-                write.gap = barred
-                return write
-            rooms.gaps.note(category, barred)
+        if rooms.unknown.lanes and barred is not None and barred is not Skip.ROUTE:
+            rooms.unknown.passed(chosen.route.entity or chosen.route.name, chosen.route.name)
+        if barred in GAPS and not self._in_gap(chosen, barred):
+            write = Write(client, head, chosen, policy, rooms)
+            write.gap = barred
+            return write
         if barred is not None:
             rooms.tally.skip(barred)
         else:
             rooms.tally.relayed += 1
         return self._relay(client, head, chosen, way.head(sent))
 
+    def _in_gap(self, chosen: Plan, reason: Skip) -> bool:
+        """Count a write within its gap, where it is one; False: it is the first, and the gap is to be begun."""
+        if DUTIES[chosen.stage].mirror is not _JOURNAL:
+            return True
+        gaps, category = self._rooms.gaps, chosen.category.name
+        if not gaps.is_open(category, reason):
+            return False
+        gaps.note(category, reason)
+        return True
+
     def _relay(self, client: Downstream, head: RequestHead, chosen: Plan, sent: bytes) -> Relay:
         rooms = self._rooms
+        if self._baseline is not None:
+            self._baseline.offer(chosen, head, sent)
         if head.asks:
             sent = with_line(sent, head.asks)
         relay = Relay(client, rooms.pools[chosen.primary], head, sent, rooms.fibers)

@@ -82,6 +82,10 @@ class Repeats(Generic[Waiting]):
         if len(self._answered) > ANSWERED_MAX:
             del self._answered[next(iter(self._answered))]
 
+    def is_answered(self, claim: Claim) -> bool:
+        """Whether the primary applied this very request in this run, as far as that is remembered."""
+        return self._answered.get(claim.key) == claim.fingerprint
+
     def wait(self, claim: Claim, waiting: Waiting) -> None:
         """The outcome of the request is unknown."""
         self._answered.pop(claim.key, None)

@@ -19,6 +19,7 @@ from proxy.control.log import Log
 from proxy.flow.delivery import Delivery
 from proxy.flow.evidence import Evidence
 from proxy.flow.unknown import Unknown
+from proxy.flow.unsettled import Overtaken
 from proxy.store.batch import StoreError
 from proxy.store.intent import Damaged, Intent
 from proxy.store.journal import Journal
@@ -200,7 +201,6 @@ class Steering:
         trouble = await rooms.journal.replace(intent, request)
         if trouble is not None:
             raise trouble
-        intent.method = request.method
         discard(before)
         return None
 
@@ -239,6 +239,8 @@ class Steering:
                 return refusal
         try:
             error = await rooms.unknown.settle(intent_id, _FINDINGS[asked.outcome], why)
+        except Overtaken:
+            return Refusal(409, "a later write of its lanes began meanwhile: ask for out_of_order")
         except Damaged as damaged:
             return Refusal(409, f"its payload cannot be sent: {damaged}")
         self._tell("settle", intent, asked.by, f"{asked.outcome}: {asked.reason}")

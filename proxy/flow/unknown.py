@@ -10,22 +10,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from proxy.control.log import Log
-from proxy.control.tally import Tally
-from proxy.fiber import Fibers, Slot
-from proxy.flow.delivery import Delivery
-from proxy.flow.exit import Exit
+from proxy.fiber import Slot
 from proxy.flow.repeats import Claim, Repeats, fingerprint_of
-from proxy.flow.turnstile import Turnstile
+from proxy.flow.unsettled import Overtaken, Rooms, Unsettled
 from proxy.store.batch import StoreError, storable
 from proxy.store.intent import Damaged, Intent, Result
-from proxy.store.journal import Journal
 from proxy.store.payload import request_of
 from proxy.wire.body import in_memory
-from proxy.wire.pool import Pool
 from rules.behind import conflicting
 from rules.fate import Event, Limits, State, backoff
-from rules.message import Failure, Outcome, Reply, Request, Role, Side
+from rules.message import Failure, Outcome, Reply, Request, Role
 from rules.probe import (
     BODY_BYTES_MAX,
     NO_REPLY,
@@ -36,7 +30,7 @@ from rules.probe import (
     probing,
 )
 from rules.repeat import mark_of
-from rules.route import Route, captures
+from rules.route import captures
 
 REACHED_MAX = 20
 """So many answers of the primary that settle nothing, then it is left to a person: some 4 minutes, with the
@@ -48,33 +42,6 @@ AT_ONCE_MAX = 4
 _UNKNOWN, _APPLIED, _REJECTED = (
     Event.PRIMARY_UNKNOWN, Event.PRIMARY_APPLIED, Event.PRIMARY_REJECTED,
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rooms:
-    """What settling works with. `hindered`: why an intent must not be sent under this config; "" if it may be."""
-
-    journal: Journal
-    delivery: Delivery
-    turnstile: Turnstile
-    pools: Mapping[Side, Pool]
-    exits: Mapping[Side, Exit]
-    tally: Tally
-    fibers: Fibers
-    log: Log
-    route_of: Callable[[str], Route]
-    hindered: Callable[[Intent], str]
-
-
-@dataclass(slots=True, eq=False)
-class Unsettled:
-    """One unknown intent. `reached`: answers that settled nothing; `sent_at`: when the primary last got it."""
-
-    intent: Intent
-    sent_at: float
-    claim: Claim | None = None
-    tries: int = 0
-    reached: int = 0
 
 
 @dataclass(slots=True)
@@ -122,8 +89,19 @@ class Unknown:
         for lane in lanes:
             for name in conflicting(lane):
                 for each in list(self.lanes.get(name, ())):
-                    self._rooms.journal.overtake(each.intent)
-                    self._leave_lanes(each)
+                    self._overtake(each)
+
+    def passed(self, entity: str, route: str) -> None:
+        """A write goes to the primary past the journal, its lanes unknown here: what is unknown of its entity, or
+        in its route's own lane, is overtaken."""
+        for name in list(self.lanes):
+            if name == route or name.startswith((f"{entity}:", f"^{entity}:")):
+                for each in list(self.lanes.get(name, ())):
+                    self._overtake(each)
+
+    def _overtake(self, each: Unsettled) -> None:
+        self._rooms.journal.overtake(each.intent)
+        self._leave_lanes(each)
 
     def told(self, intent: Intent, event: Event, claim: Claim | None) -> None:
         """The primary's outcome of a write that has a key, or is unknown: before its lanes go on."""
@@ -131,9 +109,7 @@ class Unknown:
         if claim is not None and event in (_APPLIED, _UNKNOWN):
             older = repeats.waiting(claim)
             if older is not None:
-                self._forget(older)
-                result = Result(f"by intent {intent.id}: the client sent it again")
-                self._rooms.journal.conclude(older.intent, Event.SUPERSEDE, result)
+                self._supersede(older, f"by intent {intent.id}: the client sent it again")
             if event is _APPLIED:
                 repeats.answered(claim)
         if event is _UNKNOWN:
@@ -198,10 +174,22 @@ class Unknown:
             except (Damaged, StoreError, OSError):
                 continue  # it cannot be told: a person settles it
             if claim is not None and self._is_open(each):
-                older = self.repeats.waiting(claim)
-                if older is None or older.intent.id < each.intent.id:
-                    each.claim = claim
-                    self.repeats.wait(claim, each)
+                self._claimed(each, claim)
+
+    def _claimed(self, each: Unsettled, claim: Claim) -> None:
+        """The key of one that an earlier run left: the last word under a key counts, and it may have been said."""
+        older = self.repeats.waiting(claim)
+        if self.repeats.is_answered(claim) or (older and older.intent.id > each.intent.id):
+            self._supersede(each, "by a retry: the client sent it again")
+            return
+        if older is not None:
+            self._supersede(older, f"by intent {each.intent.id}: the client sent it again")
+        each.claim = claim
+        self.repeats.wait(claim, each)
+
+    def _supersede(self, each: Unsettled, why: str) -> None:
+        self._forget(each)
+        self._rooms.journal.conclude(each.intent, Event.SUPERSEDE, Result(why))
 
     def _is_open(self, each: Unsettled) -> bool:
         return self._all.get(each.intent.id) is each and each.intent.state is State.UNKNOWN
@@ -322,15 +310,25 @@ class Unknown:
 
     async def settle(self, intent_id: int, finding: Finding, reason: str) -> StoreError | None:
         """A person's word: applied or not; the intent is in here. Raises Damaged or StoreError when what is to be
-        sent cannot be read: then nothing has changed. An error that comes back is that of `Journal.settle`.
+        sent cannot be read, and Overtaken when a later write of its lanes has begun since they said so: then
+        nothing has changed. An error that comes back is that of `Journal.settle`.
         """
         each = self._all[intent_id]
-        request = None
-        if finding is Finding.APPLIED:
-            request = await request_of(self._rooms.journal, each.intent)
-        if not self._is_open(each):
-            return None
-        return await self._settle(each, request, _Told(finding, reason))
+        intent, turn = each.intent, Slot[None]()
+        was_overtaken = intent.overtaken
+        try:  # no write of its lanes begins, or goes on at the primary, meanwhile
+            if not self._rooms.turnstile.enter(turn, intent.lanes):
+                await turn
+            request = None
+            if finding is Finding.APPLIED:
+                if intent.overtaken and not was_overtaken:
+                    raise Overtaken
+                request = await request_of(self._rooms.journal, intent)
+            if not self._is_open(each):
+                return None
+            return await self._settle(each, request, _Told(finding, reason))
+        finally:
+            self._rooms.turnstile.leave(turn, intent.lanes)
 
     def waive(self, intent_id: int, reason: str) -> None:
         """A person gives it up; the intent is in here."""

@@ -117,7 +117,7 @@ class Write:
             memory_max = max(memory_max, SHADOWED_BYTES_MAX)
         journal = self._rooms.journal
         sealed = journal.cipher is not None
-        return Spool(journal.spool_path(), memory_max, listen.body_bytes_max, sealed=sealed)
+        return Spool(journal.spools.next(), memory_max, listen.body_bytes_max, sealed=sealed)
 
     def _leave_place(self) -> None:
         if self._has_place:
@@ -323,7 +323,10 @@ class Write:
         discard(request)
 
     async def _unjournaled(self, request: Request, reason: Skip) -> Rest:
-        self._rooms.tally.skip(reason)
+        rooms, route = self._rooms, self._plan.route
+        rooms.tally.skip(reason)
+        if rooms.unknown.lanes:
+            rooms.unknown.passed(route.entity or route.name, route.name)
         if reason is not _SHADOWED:
             await self._primary_only(request)
             return None
@@ -332,7 +335,7 @@ class Write:
         self._answer(exchange, outcome)
         applied = after_primary(outcome, applied_redirects=self._plan.route.applied_redirects)
         if applied is _APPLIED and isinstance(outcome, Reply):
-            return self._rooms.shadow.write(self._plan, request, outcome)
+            return rooms.shadow.write(self._plan, request, outcome)
         discard(request)
         return None
 

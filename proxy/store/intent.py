@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from proxy.cipher import SEALED, BadSeal, Cipher, SealedFile
+from proxy.trouble import may_pass
 from rules.fate import State
 from rules.message import Framing, Reply, Request, Side
 from rules.payload import digest
@@ -143,10 +144,15 @@ def unpack_request(
     cipher: Cipher | None = None,
     intent_id: int = 0,
 ) -> Request:
-    """The request that was packed; raises Damaged unless it, and its spool file, are what was sealed."""
+    """The request that was packed; raises Damaged unless it, and its spool file, are what was sealed.
+
+    Raises OSError when the file cannot be read now, and may be later.
+    """
     try:
         found = seal(packed, spool)
     except OSError as error:
+        if may_pass(error):
+            raise
         raise Damaged(f"the spool file cannot be read: {error.strerror}") from error
     if found != expected:
         raise Damaged("the payload's digest differs from the journaled one")
@@ -212,6 +218,8 @@ def _verify(spool: Path, key: bytes, size: int) -> None:
             while file.read(PIECE_BYTES):
                 pass
     except OSError as error:
+        if may_pass(error):
+            raise
         why = error.strerror or str(error)
         raise Damaged(f"the spool file cannot be read: {why}") from error
 

@@ -8,9 +8,8 @@ A young intent lives in the log, as records; what is still open after a second g
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -19,7 +18,8 @@ from proxy.cipher import Cipher
 from proxy.control.owed import Journal as Settings
 from proxy.control.tally import Tally
 from proxy.store import record, schema
-from proxy.store.batch import After, Row, Statement, StoreError, Told, storable
+from proxy.store.batch import After, Row, Statement, StoreError, storable
+from proxy.store.damage import DamagedRow
 from proxy.store.gap import Gaps
 from proxy.store.intent import (
     Damaged,
@@ -36,6 +36,7 @@ from proxy.store.intent import (
 from proxy.store.lock import locked
 from proxy.store.pairs import Pairs
 from proxy.store.recovery import found, recover, standing
+from proxy.store.spools import Spools, remove
 from proxy.store.writer import Writer
 from proxy.store.young import Young
 from rules.fate import CLOSED, OWED, Event, State, move
@@ -70,9 +71,9 @@ class Journal:
         self._tally = tally
         self._next_id = 1
         self._next_sequence = 1
-        self._next_spool = 1
         self._dropped = 0
         self._young = Young(writer, self.keep, clock())
+        self.spools = Spools(self.directory, settings.commit_timeout_ms / 1000)
         self.pairs = Pairs(writer, clock)
         self.gaps = Gaps(writer)
 
@@ -113,17 +114,9 @@ class Journal:
         for state, count in found.states.items():
             self._tally.states[state] += count
             self._tally.accepted += count
-        for path in (self.directory / "spool").iterdir():
-            if f"spool/{path.name}" not in found.spools and not any(self.damaged):
-                path.unlink()
-            self._next_spool = max(self._next_spool, int(path.name) if path.name.isdecimal() else 1)
+        self.spools.clean(None if any(self.damaged) else found.spools)
 
     # the foreground
-
-    def spool_path(self) -> Path:
-        """A name for the next spool file, never used before."""
-        self._next_spool += 1
-        return self.directory / "spool" / str(self._next_spool)
 
     def accept(self, intent: Intent) -> None:
         """Count a write that is now `received`."""
@@ -142,8 +135,11 @@ class Journal:
         try:
             intent.seal = (
                 seal(packed, None) if request.spool is None
-                else await asyncio.to_thread(_sealed_file, packed, Path(request.spool))
+                else await self.spools.sealed(packed, Path(request.spool))
             )  # fmt: skip
+        except TimeoutError:
+            self._tally.journal_errors += 1
+            return StoreError(f"{request.spool}: the disk does not answer")
         except OSError as trouble:
             self._tally.journal_errors += 1
             return StoreError(f"{request.spool}: {trouble.strerror}")
@@ -296,9 +292,15 @@ class Journal:
         return self.writer.failing
 
     async def find(self, intent_id: int) -> Intent | None:
-        """One intent by its row, without its payload; None where there is no such row. Raises StoreError."""
-        await self.writer.submit(schema.NOTHING, ())  # its row may still be on its way
-        intent = await self.writer.call(partial(found, intent_id=intent_id))
+        """One intent by its row, without its payload; None where there is no such row. Raises StoreError: also
+        where the row is not the last word, because the disk refuses that."""
+        error = await self.writer.submit(schema.NOTHING, ())  # its row may still be on its way
+        if error is not None:
+            raise error
+        try:
+            intent = await self.writer.call(partial(found, intent_id=intent_id))
+        except DamagedRow as damaged:
+            raise StoreError(f"intent {intent_id}: {damaged}") from damaged
         return None if intent is None else self._aged([intent])[0]
 
     def _aged(self, intents: list[Intent]) -> list[Intent]:
@@ -308,16 +310,22 @@ class Journal:
             intent.since = at - max(now - intent.received_at, 0.0)
         return intents
 
-    def replace(self, intent: Intent, request: Request) -> Told:
-        """Another request for a dead letter, in memory in full: the slot resolves when it is durable."""
+    async def replace(self, intent: Intent, request: Request) -> StoreError | None:
+        """Another request for a dead letter, in memory in full: durable when it returns, or the error why nothing
+        has changed."""
         assert intent.state is State.DEAD
         packed = pack_request(request, self.cipher, intent.id)
-        intent.seal, intent.spool, intent.target = seal(packed, None), None, request.target
-        intent.method = request.method
+        changed = copy(intent)
+        changed.seal, changed.spool = seal(packed, None), None
+        changed.method, changed.target = request.method, request.target
         row = (
-            packed, intent.seal, request.method, request.target, fingerprint(intent), intent.id,
+            packed, changed.seal, changed.method, changed.target, fingerprint(changed), intent.id,
         )  # fmt: skip
-        return self.writer.submit(schema.REPLACE, row)
+        error = await self.writer.submit(schema.REPLACE, row)
+        if error is None:
+            intent.seal, intent.spool = changed.seal, None
+            intent.method, intent.target = changed.method, changed.target
+        return error
 
     def overtake(self, intent: Intent) -> None:
         """A later write of its lanes goes on without this one."""
@@ -349,6 +357,7 @@ class Journal:
 
     async def close(self) -> None:
         """Commit what is queued and let go of the lock."""
+        self.spools.close()
         await self.writer.close()
         self._lock.close()
 
@@ -368,7 +377,7 @@ class Journal:
         if intent.spool is None:
             return None
         # Not before: after a crash the row would ask for the file.
-        return partial(_remove, self.directory / intent.spool)
+        return partial(remove, self.directory / intent.spool)
 
     async def _stored(self, intent_id: int) -> tuple[bytes, bytes, bytes] | None:
         """Payload, digest and reply; None while (or when) they are not all there."""
@@ -377,19 +386,3 @@ class Journal:
             " AND payload IS NOT NULL AND digest IS NOT NULL AND reply IS NOT NULL"
         )
         return await self.writer.call(lambda db: db.execute(sql, (intent_id,)).fetchone())
-
-
-def _sealed_file(packed: bytes, spool: Path) -> bytes:
-    """Make a spool file and its name durable, and seal it with its request."""
-    for path in (spool, spool.parent):
-        opened = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
-    return seal(packed, spool)
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):  # what is left is removed by the next start
-        path.unlink()

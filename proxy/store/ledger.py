@@ -37,7 +37,7 @@ KEPT_MAX = 50
 ms of the loop's time (bench/ledger.py), and thousands a second of the same tell no more."""
 
 FAILING_S = 2.0
-"""So long nothing that waits was written: the disk refuses it, or hangs. A commit takes 0.1-0.2 ms (storage.md)."""
+"""A transaction that takes longer hangs; one takes 0.1-0.2 ms (storage.md)."""
 
 FORGET_EVERY_S = 10.0
 """How often it is looked whether there is too much; what is too much then goes in small steps."""
@@ -87,15 +87,14 @@ class _Found:
 class Ledger:
     """The open ledger. Use `open`, not the constructor.
 
-    `failing`: nothing has been written for FAILING_S, though something waits. `moved`: where a
-    damaged file was put when this one was opened, or None.
+    `writer.failing` says that the disk refuses it, or has not answered for FAILING_S. `moved`: where
+    a damaged file was put when this one was opened, or None.
     """
 
     def __init__(
         self, writer: Writer, settings: Settings, found: _Found, clock: Callable[[], float]
     ) -> None:
         self.writer = writer
-        self.failing = False
         self.moved: Path | None = None
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -110,7 +109,6 @@ class Ledger:
         self._next_group = found.next_group
         self._groups = found.groups
         self._settings = settings
-        self._waiting_since = (0, 0.0)  # commits then, and when
         self._forget_at = clock()
         self._forgetting: asyncio.Task[None] | None = None
         self._closing = False
@@ -226,7 +224,7 @@ class Ledger:
         now = self._clock()
         self._kept.clear()
         self._write_counts(int(now - now % 3600))
-        self._look(now)
+        self.writer.expire(FAILING_S)
         self.writer.nudge()
         if now >= self._forget_at and not self._closing and self._forgetting is None:
             self._forget_at = now + FORGET_EVERY_S
@@ -252,12 +250,6 @@ class Ledger:
                 put(schema.GROUP_HOUR, (hour, each.id, each.fresh))
                 each.fresh = 0
 
-    def _look(self, now: float) -> None:
-        commits = self.writer.commits
-        if not len(self.writer) or commits != self._waiting_since[0]:
-            self._waiting_since = (commits, now)
-        self.failing = now - self._waiting_since[1] >= FAILING_S
-
     def _forget_groups(self, before: float) -> None:
         """What was not seen for so long goes; its hours go with age."""
         old = [name for name, each in self._groups.items() if each.last_at < before]
@@ -271,10 +263,13 @@ class Ledger:
         limits = Limits(
             before=now - self._settings.age_max_seconds, bytes_max=self._settings.bytes_max
         )
-        with suppress(StoreError):  # the next time
+        try:
             while await self.writer.call(partial(forget, limits=limits)) and not self._closing:
                 pass
-        self._forgetting = None
+        except StoreError:  # the next time
+            pass
+        finally:
+            self._forgetting = None
 
     async def close(self) -> None:
         """Commit what is queued."""

@@ -317,13 +317,14 @@ def hours(directory: Path, chosen: Chosen = ANY) -> list[Document]:
 
 
 def _found(connection: sqlite3.Connection, chosen: Chosen) -> dict[int, int]:
-    where = _grouped(chosen)
-    where.hours("h.hour", chosen)
+    where, hours = _grouped(chosen), _Where()
+    hours.hours("hour", chosen)
     sql = (
-        "SELECT h.hour, sum(h.count) FROM group_hours AS h JOIN groups AS g ON g.id = h.group_id"
-        f" WHERE {where} GROUP BY h.hour"
+        f"SELECT hour, sum(count) FROM group_hours WHERE {hours}"
+        f" AND group_id IN (SELECT g.id FROM groups AS g WHERE {where}) GROUP BY hour"
     )
-    return {int(hour): int(count) for hour, count in connection.execute(sql, where.values)}
+    values = (*hours.values, *where.values)
+    return {int(hour): int(count) for hour, count in connection.execute(sql, values)}
 
 
 def compared(directory: Path, chosen: Chosen = ANY) -> dict[str, int]:

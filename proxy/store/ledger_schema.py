@@ -62,6 +62,7 @@ CREATE TABLE IF NOT EXISTS group_hours (
   count INTEGER NOT NULL,
   PRIMARY KEY (hour, group_id)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS group_hours_by_group ON group_hours (group_id, hour, count);
 CREATE TABLE IF NOT EXISTS rules (
   hour INTEGER NOT NULL,
   route TEXT NOT NULL,

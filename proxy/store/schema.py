@@ -85,6 +85,7 @@ INSERT OR IGNORE INTO meta VALUES ('next_sequence', 1);
     {
         2: f"ALTER TABLE intents RENAME TO before; DROP INDEX intents_by_state; {_INTENTS}"
         f" INSERT INTO intents ({_BEFORE_3}) SELECT {_BEFORE_3} FROM before; DROP TABLE before;"
+        " UPDATE intents SET overtaken = 1 WHERE state IN ('dead', 'unknown') AND lanes != '[]';"
     },
 )
 

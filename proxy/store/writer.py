@@ -227,8 +227,13 @@ class Writer:
             self._give_up(bad)
         self._tell(batch)
         if self.commits % CHECKPOINT_EVERY == 0:
-            with suppress(StoreError):
-                await self.call(partial(checkpoint_if_long, wal=self._wal))
+            self._busy, self._busy_since = Batch(self.log_id, [], []), self._loop.time()
+            try:
+                with suppress(StoreError):
+                    await self.call(partial(checkpoint_if_long, wal=self._wal))
+            finally:
+                self._busy = None
+            self.failing = False
         return True
 
     def _taken(self) -> list[Entry]:

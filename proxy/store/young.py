@@ -44,6 +44,7 @@ class _Fold:
     rows: deque[tuple[int, State]]
     counts: Counter[State] = field(default_factory=Counter)
     pace: int = 1
+    is_forgotten: bool = False  # the log up to here
 
 
 class Young:
@@ -137,14 +138,19 @@ class Young:
             return  # what was lost can still be read from the log, at the next start
         put = self._writer.put
         gone: Counter[State] = Counter()
-        while fold.rows and gone.total() < ROWS_MAX:
-            intent_id, state = fold.rows.popleft()
-            put(schema.REMOVE, (intent_id,))
-            gone[state] += 1
-        if not fold.rows:
-            self._over.popleft()
+        if (
+            not fold.is_forgotten
+        ):  # before any of its rows: else the log would bring back what was done
+            fold.is_forgotten = True
             gone += fold.counts
             put(schema.FORGET_LOG, (fold.log_id,))
             put(schema.NEXT, self._following)
+        else:
+            while fold.rows and gone.total() < ROWS_MAX:
+                intent_id, state = fold.rows.popleft()
+                put(schema.REMOVE, (intent_id,))
+                gone[state] += 1
         for state, count in gone.items():
             put(schema.REMOVED, (state, count))
+        if not fold.rows:
+            self._over.popleft()

@@ -356,6 +356,7 @@ def under(*rules: Rule, **given: Any) -> Comparison:  # noqa: ANN401 - the field
         (allow("regex", "/a", regex="[a-z]+"), {"a": "x"}, {"a": "yz"}, []),
         (allow("regex", "/a", regex="[a-z]+"), {"a": "x"}, {"a": "9"}, ["body/a"]),
         (allow("regex", "/a", regex=".*"), {"a": "x"}, {"a": {}}, ["body/a"]),
+        (allow("regex", "/a", regex=".*"), {"a": "x"}, {}, ["body/a"]),
         (allow("number", "/**/n", absolute=0.1), {"a": [{"n": 1}]}, {"a": [{"n": 1.1}]}, []),
         (allow("number", "/a", relative=0.01), {"a": "100"}, {"a": "100.5"}, []),
         (allow("time", "/at", within_s=1), {"at": "2026-01-01T00:00:00Z"}, {"at": 1767225601}, []),
@@ -394,6 +395,20 @@ def test_a_rule_takes_its_differences_and_no_others(
     assert paths(verdict) == left
     if not left and rule.kind is not RuleKind.UNORDERED:
         assert (verdict.kind, verdict.ignored) == (VerdictKind.IGNORED, (rule.name,))
+
+
+def test_of_two_members_only_the_one_that_is_absent_is_known_by_another_name() -> None:
+    verdict = judged(
+        answer(b'{"a":1,"b":2}'), answer(b'{"b":2}'), under(allow("rename", "/a", to="b"))
+    )
+    assert [(d.path, d.kind) for d in verdict.differences] == [(("body", "a"), Class.MISSING)]
+
+
+@pytest.mark.parametrize("kind", ["ignore", "presence"])
+def test_elements_pair_up_by_what_no_rule_leaves_out(kind: str) -> None:
+    rules = under(allow("unordered", ""), allow(kind, "/*/at"))
+    primary, secondary = b'[{"k":1,"at":1},{"k":2,"at":2}]', b'[{"k":2,"at":3},{"k":1,"at":4}]'
+    assert judged(answer(primary), answer(secondary), rules).kind is VerdictKind.IGNORED
 
 
 def test_elements_that_a_rule_makes_equal_pair_up_in_any_order() -> None:
@@ -473,6 +488,24 @@ def test_exact_means_bytes_and_presence_means_fields(
     else:
         assert paths(verdict) == presence
         assert verdict.kind is (VerdictKind.MISMATCH if presence else VerdictKind.MATCH)
+
+
+def test_exact_knows_no_rules_and_no_identities_of_headers_either() -> None:
+    rules = under(
+        allow("ignore", headers=("etag",)), match=Match.EXACT, headers=("etag", "location")
+    )
+    pair = (answer(b"{}", etag="1", location="/a/17"), answer(b"{}", etag="2", location="/a/u9"))
+    verdict = compare(*pair, rules, frozenset({("17", "u9")}))
+    assert paths(verdict) == ["header/etag", "header/location"]
+    assert verdict.ignored == ()
+
+
+def test_an_equal_digest_of_another_length_is_no_match() -> None:
+    short, long = b"price 5", b"price 379 9E3f"
+    rules = replace(RULES, checksum=Checksum.CRC32)
+    assert digest(Checksum.CRC32, short) == digest(Checksum.CRC32, long)
+    assert judged(answer(short, "text/plain"), answer(long, "text/plain"), rules).reason == "body"
+    assert agree(reply(body=short), reply(body=long), rules) is None
 
 
 def test_exact_knows_no_rules_and_no_identities() -> None:

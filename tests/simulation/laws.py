@@ -64,7 +64,7 @@ def check_restart(run: Run, life: Life) -> None:
     if not tally.holds():
         raise Violation(run, f"after the start, accepted {tally.accepted} is not the sum of states")
     for identity in seen.durable:
-        state = rows.get(identity)
+        state, _ = rows.get(identity, (None, ""))
         last = seen.state.get(identity, State.P_SENT)
         name = seen.attempt.get(identity, "")
         if state is None and last not in CLOSED:
@@ -76,7 +76,9 @@ def check_restart(run: Run, life: Life) -> None:
             excused = identity in seen.unsettled or "behind" in run.troubles
             if answered < 500 and not excused:
                 raise Violation(run, f"{name} was answered {answered}, and is unknown", name)
-    for identity, state in rows.items():
+    for identity, (state, name) in rows.items():
+        if name:
+            seen.attempt.setdefault(identity, name)  # it died before anybody was told
         seen.state[identity] = state
         seen.was.setdefault(identity, set()).add(state)
     life.had = tally.accepted
@@ -157,8 +159,6 @@ def _check_gaps(run: Run, by_attempt: dict[str, list[int]]) -> None:
     for attempt in run.attempts:
         if by_attempt[attempt.name] or not attempt.stage.startswith("dual"):
             continue
-        if any(attempt.at <= death <= attempt.at + QUICK_S for death in run.deaths):
-            continue  # gaps are written behind
         if attempt.name in applied and not any(
             gap.first_at - START <= attempt.at + QUICK_S for gap in run.gaps
         ):

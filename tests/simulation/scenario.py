@@ -66,6 +66,8 @@ class Run:
         chance = self.chance = universe.chance
         likely = chance.choice((0.15, 0.35, 0.5))
         chosen = frozenset(name for name in TROUBLES if chance.random() < likely)
+        if chance.random() < 0.4:
+            chosen |= {"crash"}  # what matters most
         self.troubles = troubles or chosen
         self.disk = Disk(universe, directory / "life")
         self.disk.reset(templates(directory))
@@ -81,7 +83,6 @@ class Run:
         self.backends[Side.NEW].told = self.backends[Side.LEGACY].told
         for backend in self.backends.values():
             backend.late_is_safe = "reask" not in self.troubles
-        self.deaths: list[float] = []  # when a life crashed
         self.gaps: list[Gap] = []  # that the last start found
         self.operations: list[Operation] = []
         self.attempts: list[Attempt] = []
@@ -166,14 +167,13 @@ class Run:
 
     def _doom(self) -> Doom:
         chance = self.chance
-        kind = chance.choice(("step", "step", "commit", "send", "answer", ""))
-        most = {"step": 2500, "commit": 60, "send": 80, "answer": 25, "": 1}[kind]
+        kind = chance.choice(("step", "step", "commit", "commit", "send", "answer", "answer", ""))
+        most = {"step": 2500, "commit": 60, "send": 80, "answer": 15, "": 1}[kind]
         return Doom(
             kind, chance.randrange(most), kind not in ("step", "") and chance.random() < 0.5
         )
 
     def _crashed(self) -> None:
-        self.deaths.append(self.universe.now)
         for attempt in self.attempts:
             attempt.lose()
         self._stopping, self.held = False, self.held and not self._stopping

@@ -24,6 +24,7 @@ class Seen:
         self.refused = 0  # in this life
         self.lanes: dict[int, tuple[int, tuple[str, ...]]] = {}  # of what is owed: place, lanes
         self.blocks = True  # a dead letter holds its lanes
+        self.deaf = False  # whoever is to be heard died in the middle of something
         self.broken: list[str] = []  # laws that were broken on the way
 
     def accepted(self, intent: Intent) -> None:
@@ -38,6 +39,8 @@ class Seen:
 
     def begun(self, intent: Intent, error: StoreError | None) -> None:
         """A write is durable, or is not."""
+        if self.deaf:
+            return
         self.pending -= 1
         if error is None:
             self.durable.add(intent.id)
@@ -46,6 +49,8 @@ class Seen:
 
     def moved(self, intent: Intent, before: State, event: Event) -> None:
         """An intent has another state."""
+        if self.deaf:
+            return
         if event is Event.BEGIN:  # what never was durable leaves its id to another
             assert intent.request is not None
             self.attempt[intent.id] = parsed(intent.request.head)[2].get("attempt", "")
@@ -60,6 +65,9 @@ class Seen:
         elif event is Event.SEND:
             self._check_lanes(intent)
 
+    def _name(self, identity: int) -> str:
+        return self.attempt.get(identity, f"intent {identity}")
+
     def _check_lanes(self, sent: Intent) -> None:
         """Nothing is sent while an earlier write of its lanes is owed, or is a dead letter that holds them."""
         place, names = self.lanes[sent.id]
@@ -68,7 +76,7 @@ class Seen:
             if earlier < place and self.state[identity] in held and _conflict(names, others):
                 if not self.blocks and State.DEAD in self.was[identity] | self.was[sent.id]:
                     continue
-                law = f"{self.attempt[sent.id]} is sent before {self.attempt[identity]}, which is earlier in its lane"
+                law = f"{self._name(sent.id)} is sent before {self._name(identity)}, which is earlier in its lane"
                 self.broken.append(law)
 
     def dead(self) -> list[int]:
@@ -79,6 +87,7 @@ class Seen:
         """A life ended; `doubtful`: what was refused in it may be durable."""
         self.uncertain += self.pending + (self.refused if doubtful else 0)
         self.pending = self.refused = 0
+        self.deaf = True
 
 
 def _conflict(lanes: tuple[str, ...], others: tuple[str, ...]) -> bool:

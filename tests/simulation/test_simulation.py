@@ -1,9 +1,11 @@
 """The simulation: whole sidecars in virtual time, thousands of seeds, and five bugs that it must find.
 
-    SEED=123 pytest tests/simulation -k one_seed     one seed again; what broke it is shown with its trace
-    SEED=123 SECONDS=600 pytest tests/simulation -k many_seeds     a longer campaign, from that seed on
+    SEED=123 pytest tests/simulation -k one_seed      one seed again, with what its trace says of what broke
+    python -m tests.simulation.campaign 123           the same with its whole trace
+    SEED=123 SECONDS=600 pytest tests/simulation -k many_seeds      a longer campaign, from that seed on
+    python -m tests.simulation.campaign 123 5000      so many, with every law that is broken, once each
 
-A run is told by its seed alone: same code, same seed, same trace. Each takes some 15 ms.
+A run is told by its seed alone: same code, same seed, same trace. Each takes some 20 ms of one core.
 """
 
 import os
@@ -20,10 +22,10 @@ from tests.simulation.plants import PLANTS
 from tests.simulation.world import Plant
 
 SEED = int(os.environ.get("SEED", "1"))
-SECONDS = float(os.environ.get("SECONDS", "60"))
+SECONDS = float(os.environ.get("SECONDS", "50"))
 
 SEEDS_MIN = 500
-"""So many must be done in that time; a machine of two busy cores does 2,000, an idle one 4,000."""
+"""So many must be done in that time, on a machine that is busy with other things, too."""
 
 FOUND_WITHIN = 300
 """Each planted bug is found by at least one of so many seeds: the rarest by one in 30."""
@@ -41,12 +43,14 @@ def test_one_seed() -> None:
 
 
 def test_some_seeds_keep_the_laws() -> None:
-    assert many(1, 60.0, 60) == 60
+    assert many(1, 60.0, 40) == 40
 
 
 @pytest.mark.system
 def test_many_seeds_keep_the_laws() -> None:
-    assert many(SEED, SECONDS, 10**9) >= SEEDS_MIN
+    done = many(SEED, SECONDS, 10**9)
+    print(f"{done} seeds from {SEED} on")
+    assert done >= SEEDS_MIN
 
 
 def test_a_seed_does_the_same_again_whatever_the_hashes() -> None:

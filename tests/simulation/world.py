@@ -4,8 +4,9 @@ Everything is real but `Pool` (network.Network), `Downstream` (clients.Attempt),
 SQLite (disk.Connection) and the clock. A life ends by `crash`: nothing that it does afterwards has an effect.
 """
 
+import asyncio
 import io
-from asyncio import Future
+import re
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from proxy.flow.rooms import Rooms as WriteRooms
 from proxy.flow.secondary import Secondary
 from proxy.flow.shadow import Shadow
 from proxy.flow.turnstile import Turnstile
-from proxy.flow.unknown import Rooms as UnknownRooms
+from proxy.flow.unsettled import Rooms as UnknownRooms
 from proxy.flow.unknown import Unknown
 from proxy.store import ledger_schema, schema
 from proxy.store.batch import Schema, StoreError, prepare
@@ -168,6 +169,7 @@ class Life:
         self.universe.note("crash", self.number, why)
         self.dead = True
         self._end()
+        self.universe.loop = None  # what is still to be run there never runs
         self.universe.later(0.0, self.crashed)
 
     def _end(self) -> None:
@@ -187,16 +189,12 @@ class Life:
         for fiber in fibers:
             with suppress(RuntimeError):
                 fiber._coroutine.close()
-        for task in [*self._tasks()]:
+        for task in cast("Any", asyncio.all_tasks(self.loop)):
             task._log_destroy_pending = False
             with suppress(RuntimeError):
                 task.get_coro().close()
         self.universe.enter(None)
         self.loop.close()
-
-    def _tasks(self) -> list[Any]:
-        tasks = [getattr(each, "_task", None) for each in self._writers]
-        return [task for task in (*tasks, self._main) if task is not None and not task.done()]
 
     # its beginning
 
@@ -237,6 +235,7 @@ class Life:
         journal = outside.plant.journal(
             writer, io.StringIO(), settings, self.tally, self.universe.clock
         )
+        outside.seen.deaf = False
         journal.seen, journal.life = outside.seen, self.number
         await journal._start()
         self.journal = journal
@@ -303,12 +302,18 @@ class Life:
         return next((each for each in policy.routes if each.name == name), policy.fallback)
 
     def _apart(
-        self, future: "Future[object]", work: Callable[..., object], args: tuple[object, ...]
+        self,
+        future: "asyncio.Future[object]",
+        work: Callable[..., object],
+        args: tuple[object, ...],
     ) -> None:
         self.universe.later(self.universe.chance.random() * 0.003, self._worked, future, work, args)
 
     def _worked(
-        self, future: "Future[object]", work: Callable[..., object], args: tuple[object, ...]
+        self,
+        future: "asyncio.Future[object]",
+        work: Callable[..., object],
+        args: tuple[object, ...],
     ) -> None:
         if self.dead or future.done():
             return
@@ -362,6 +367,8 @@ class Life:
         if self.ledger is not None:
             await self.ledger.close()
         await self.journal.close()
+        if self.dead:
+            return
         self.universe.note("stopped", self.number)
         self.dead = True
         self._end()
@@ -431,11 +438,15 @@ class Life:
         spools = sorted(each.name for each in (self.outside.disk.directory / "spool").iterdir())
         return found + [f"spool/{name}" for name in spools if f"spool/{name}" not in named]
 
-    def rows(self) -> dict[int, State]:
-        """Every intent that the journal's file knows, and its state, at the beginning of a life."""
+    def rows(self) -> dict[int, tuple[State, str]]:
+        """Every intent that the journal's file knows at the beginning of a life: its state, and the attempt."""
         connection = cast("Any", self._connections[0])._conn
-        found = connection.execute("SELECT id, state FROM intents").fetchall()
-        return {identity: State(state) for identity, state in found}
+        found = connection.execute("SELECT id, state, payload FROM intents").fetchall()
+        rows = {}
+        for identity, state, payload in found:
+            name = re.search(rb"\r\nAttempt: (\S+)", payload or b"")
+            rows[identity] = State(state), "" if name is None else name[1].decode()
+        return rows
 
 
 def _told(held: object) -> object:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import sys
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.forks import Forks
 from tests.system.harness import (
     Sidecar,
     assert_balanced,
     caught_up,
     counted,
-    environment,
     run_cli,
     start_sidecar,
     write_config,
@@ -31,47 +30,34 @@ RATE = 2500
 CONNECTIONS = 48
 KEYS = 200
 SEED = 50
-UP_SECONDS = (0.05, 0.5)
+UP_SECONDS = (0.05, 0.7)
 """How long a sidecar serves before it is killed: a random time between these."""
 
-EARLY_EVERY = 10
-EARLY_SECONDS = (0.1, 0.8)
-"""So many of the kills meet a sidecar that is still starting, so long after its start."""
+EARLY_EVERY = 5
+EARLY_SECONDS = (0.01, 0.2)
+"""So many of the kills are followed by one of a sidecar that is still starting, so long after its start."""
 
 
 @dataclass(slots=True)
 class Killer:
     """Starts one configuration on the same ports again and again, and kills what it started."""
 
-    sidecar: Sidecar
+    forks: Forks
     chance: random.Random
     up_seconds: float = 0.0
 
-    async def kill_and_restart(self, stack: AsyncExitStack, number: int) -> None:
+    async def kill_and_restart(self, number: int) -> None:
         """One crash at a random moment, sometimes a second one during the start."""
         up = self.chance.uniform(*UP_SECONDS)
         self.up_seconds += up
         await asyncio.sleep(up)
-        await self.sidecar.child.kill()
+        await self.forks.kill()
         if number % EARLY_EVERY == 0:
-            await self._start_and_kill()
-        self.sidecar = await start_sidecar(self.sidecar.config, **self._ports())
-        stack.push_async_callback(self.sidecar.child.stop)
-
-    async def _start_and_kill(self) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "proxy", "run", "-c", str(self.sidecar.config)),
-            stderr=asyncio.subprocess.DEVNULL,
-            env=environment(**self._ports()),
-        )
-        await asyncio.sleep(self.chance.uniform(*EARLY_SECONDS))
-        assert process.returncode is None, "it could not start"
-        process.kill()
-        await process.wait()
-
-    def _ports(self) -> dict[str, str]:
-        ports = {"LISTEN_PORT": self.sidecar.port, "ADMIN_PORT": self.sidecar.admin_port}
-        return {f"TWINWRITE_{name}": port for name, port in ports.items()}
+            await self.forks.fork()
+            await asyncio.sleep(self.chance.uniform(*EARLY_SECONDS))
+            await self.forks.kill()
+        await self.forks.fork()
+        await self.forks.ready()
 
 
 async def unknown_refs(config: Path) -> Counter[str]:
@@ -107,26 +93,39 @@ def tell(killer: Killer, book: Book, unknown: Counter[str]) -> None:
     )
 
 
+async def drive(sidecar: Sidecar, out: Path) -> tuple[Killer, Book]:
+    """Load for a sidecar that was stopped, through all of its crashes."""
+    ports = {"TWINWRITE_LISTEN_PORT": sidecar.port, "TWINWRITE_ADMIN_PORT": sidecar.admin_port}
+    options = {"--rate": RATE, "--connections": CONNECTIONS, "--keys": KEYS, "--seed": SEED}
+    killer = Killer(await Forks.open(sidecar.config, **ports), random.Random(SEED))
+    try:
+        await killer.forks.fork()
+        await killer.forks.ready()
+        given = [str(word) for option in options.items() for word in option]
+        writers = await start_writers(sidecar.port, out, *given)
+        try:
+            for number in range(KILLS):
+                await killer.kill_and_restart(number)
+        finally:
+            await writers.stop()
+    finally:
+        await killer.forks.close()
+    return killer, read_book(out)
+
+
 async def test_fifty_kills_at_thousands_of_writes_a_second_lose_no_answered_write(
     tmp_path: Path,
 ) -> None:
     async with AsyncExitStack() as stack:
         stores = await start_stores(tmp_path, stack)
         text = stores.config(tmp_path / "journal", "done_hold_seconds = 1")
-        killer = Killer(
-            await start_sidecar(write_config(tmp_path, text)), chance=random.Random(SEED)
-        )
-        out = tmp_path / "book.json"
-        options = {"--rate": RATE, "--connections": CONNECTIONS, "--keys": KEYS, "--seed": SEED}
-        given = [str(word) for option in options.items() for word in option]
-        writers = await start_writers(killer.sidecar.port, out, *given)
-        stack.push_async_callback(writers.stop)
-        for number in range(KILLS):
-            await killer.kill_and_restart(stack, number)
-        assert await writers.stop() == 0
-        book = read_book(out)
-        status = await caught_up(killer.sidecar)
-        unknown = await unknown_refs(killer.sidecar.config)
+        sidecar = await start_sidecar(write_config(tmp_path, text))
+        await sidecar.child.stop()
+        killer, book = await drive(sidecar, tmp_path / "book.json")
+        sidecar = await start_sidecar(sidecar.config)
+        stack.push_async_callback(sidecar.child.stop)
+        status = await caught_up(sidecar)
+        unknown = await unknown_refs(sidecar.config)
         legacy, new = await stores.dumps()
     tell(killer, book, unknown)
     assert {code for _, _, code in book.answered} == {200}

@@ -92,3 +92,16 @@ async def test_by_default_nothing_is_asked_again(tmp_path: Path) -> None:
             pass
         await until(lambda: not len(w.app.fibers))
         assert len(w.legacy.seen) == 1
+
+
+async def test_a_get_that_counts_as_a_write_is_never_asked_again(tmp_path: Path) -> None:
+    route = '[[routes]]\nname = "strange"\nmirror = "always"\n'
+    stage = "legacy_only"
+    async with (
+        world(tmp_path, ALWAYS + route, TWINWRITE_STAGE=stage) as w,
+        aiohttp.ClientSession() as session,
+    ):
+        async with session.get(f"{w.url}/things/1"):
+            pass
+        await until(lambda: not len(w.app.fibers))
+        assert len(w.legacy.seen) == 1

@@ -523,7 +523,7 @@ async def test_a_damaged_payload_is_never_sent(tmp_path: Path, sides: Sides, nam
 
 
 def spooled(b: Background, body: bytes, *lanes: str) -> Intent:
-    path = b.journal.spool_path()
+    path = b.journal.spools.next()
     path.write_bytes(body)
     head = b"PUT /long HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
     request = Request(

@@ -132,7 +132,7 @@ async def test_its_spool_file_is_removed_however_it_ends(tmp_path: Path) -> None
         steps: list[Step] = [Answer(), Fault.RESET, Answer()]
         for n, step in enumerate(steps):
             new.will(f"/{n}", step)
-            file = b.journal.spool_path()
+            file = b.journal.spools.next()
             file.write_bytes(b"body")
             files.append(file)
             head = b"PUT /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n" % n

@@ -217,7 +217,7 @@ class Model:
         request = a_request("PUT", f"/{len(self.known)}?a=%20", body, "X-A: 1\r\n")
         if self.chance.random() < 0.9:
             return request, None
-        path = self.journal.spool_path()
+        path = self.journal.spools.next()
         path.write_bytes(body)
         spooled = Request(
             method="PUT", target=request.target, head=request.head, spool=str(path),

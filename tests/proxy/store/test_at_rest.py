@@ -59,7 +59,7 @@ def a_secret(body: bytes = CANARY) -> Request:
 
 
 def spooled(journal: Journal, body: bytes = LONG) -> Request:
-    spool = Spool(journal.spool_path(), 0, len(body), sealed=journal.cipher is not None)
+    spool = Spool(journal.spools.next(), 0, len(body), sealed=journal.cipher is not None)
     for at in range(0, len(body), 1000):
         spool.add(body[at : at + 1000])
     spool.close()

@@ -73,7 +73,7 @@ async def delivered(journal: Journal, intent: Intent) -> Intent:
 
 
 def spooled(journal: Journal, body: bytes = b"long body") -> Request:
-    path = journal.spool_path()
+    path = journal.spools.next()
     path.write_bytes(body)
     return Request(
         method="PUT", target="/a", head=b"PUT /a HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -351,7 +351,7 @@ async def test_a_body_that_cannot_be_read_is_not_journaled(tmp_path: Path) -> No
 
 async def test_two_bodies_never_share_a_file(tmp_path: Path) -> None:
     async with opened(tmp_path) as journal:
-        assert len({journal.spool_path() for _ in range(100)}) == 100
+        assert len({journal.spools.next() for _ in range(100)}) == 100
 
 
 # loading

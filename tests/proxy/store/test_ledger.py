@@ -1,9 +1,11 @@
 """The ledger: counts, groups, samples, and that its trouble is nobody else's."""
 
+import asyncio
 import json
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -288,31 +290,31 @@ async def test_a_sample_is_whole_or_not_there(tmp_path: Path) -> None:
 async def test_a_ledger_whose_disk_refuses_says_so_and_that_it_is_well_again(
     tmp_path: Path,
 ) -> None:
-    clock = Clock()
-    async with keeping(tmp_path, clock) as ledger:
+    async with keeping(tmp_path) as ledger:
         await flushed(ledger)
-        assert not ledger.failing
         await ledger.writer.call(lambda db: db.execute("PRAGMA query_only = 1"))
         keep(ledger, ("body", "a"))
         ledger.sweep()
-        assert not ledger.failing
-        clock.forward(FAILING_S)
-        ledger.sweep()
-        assert ledger.failing
+        await until(lambda: ledger.writer.failing)
+        keep(ledger, ("body", "a"))
         await ledger.writer.call(lambda db: db.execute("PRAGMA query_only = 0"))
-        ledger.writer.nudge()
-        await until(lambda: not len(ledger.writer))
         ledger.sweep()
-        assert not ledger.failing
+        await until(lambda: not ledger.writer.failing)
+        await flushed(ledger)
+        assert found(ledger, "SELECT count FROM groups") == [(2,)]
 
 
-async def test_a_ledger_without_work_does_not_fail(tmp_path: Path) -> None:
-    clock = Clock()
-    async with keeping(tmp_path, clock) as ledger:
-        for _ in range(3):
-            clock.forward(100)
-            await flushed(ledger)
-            assert not ledger.failing
+async def test_a_ledger_whose_disk_hangs_says_so(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as ledger:
+        await flushed(ledger)
+        go_on = threading.Event()
+        held = asyncio.ensure_future(ledger.writer.call(lambda _: go_on.wait()))
+        keep(ledger, ("body", "a"))
+        ledger.sweep()
+        await until(lambda: (ledger.sweep(), ledger.writer.failing)[1], 10 * FAILING_S)
+        go_on.set()
+        await held
+        await until(lambda: not ledger.writer.failing)
 
 
 async def test_a_ledger_of_a_later_release_is_refused_and_left_alone(tmp_path: Path) -> None:

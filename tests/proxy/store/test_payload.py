@@ -25,7 +25,7 @@ async def test_it_is_exactly_what_was_journaled(tmp_path: Path) -> None:
 
 async def test_a_spooled_body_is_verified_too(tmp_path: Path) -> None:
     async with opened(tmp_path) as journal:
-        path = journal.spool_path()
+        path = journal.spools.next()
         path.write_bytes(b"x" * 100)
         request = Request(method="PUT", target="/a", head=b"h", spool=str(path), body_bytes=100)
         intent = an_intent("a", request=request, spool=f"spool/{path.name}")

@@ -162,7 +162,7 @@ async def test_ids_go_on_after_everything_was_removed(tmp_path: Path) -> None:
 
 
 def spooled(journal: Journal) -> Intent:
-    path = journal.spool_path()
+    path = journal.spools.next()
     path.write_bytes(b"body")
     request = Request(
         method="PUT", target="/a", head=b"PUT /a HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -175,7 +175,7 @@ async def test_bodies_of_known_writes_are_kept_and_others_removed(tmp_path: Path
     async with opened(tmp_path / "a") as journal:
         kept = [await settled(journal, spooled(journal))]
         kept.append(await begun(journal, spooled(journal)))
-        journal.spool_path().write_bytes(b"an upload that was under way")
+        journal.spools.next().write_bytes(b"an upload that was under way")
         (tmp_path / "a" / "spool" / "²").write_bytes(b"not ours")
         done = await settled(journal, spooled(journal))
         journal.sending(done)
@@ -185,7 +185,7 @@ async def test_bodies_of_known_writes_are_kept_and_others_removed(tmp_path: Path
     async with opened(copy) as journal:
         left = sorted(f"spool/{path.name}" for path in (copy / "spool").iterdir())
         assert left == sorted(str(each.spool) for each in kept)
-        assert not journal.spool_path().exists()
+        assert not journal.spools.next().exists()
         (owed_one,) = await journal.standing(OWED)
         request, _ = await journal.load(owed_one)
         assert Path(request.spool or "").read_bytes() == b"body"
