@@ -5,14 +5,16 @@ Law: both get the same bytes at the same moments: a write is begun (its request 
 """
 
 import asyncio
+import math
 import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from bench import sample
 from proxy.app import TICK_S
@@ -29,21 +31,30 @@ from rules.message import Reply, Request, Side
 HOLD_SECONDS = 1.0
 """How long done writes stay in the journal: short, so that a run pays for removing its own rows."""
 
+_MATCH = Result("", "match", 200)
+
 RING_BYTES = 4 * 1024 * 1024
-"""The raw file is written from its beginning again after so much, as the write-ahead log is (`proxy.store.batch`): a file
-that grows costs more, because its size has to be made durable as well."""
+"""The `ring` is written from its beginning again after so much, as the write-ahead log is (`proxy.store.batch`)."""
 
 
-class Store(Protocol):
-    """Makes writes durable."""
+Begun = TypeVar("Begun")
 
-    async def write(self, number: int) -> tuple[float, float]:
-        """Begin, settle and conclude one write; the seconds that begin and settle took. Raises StoreError."""
+
+class Store(Protocol[Begun]):
+    """Makes writes durable. Both raise StoreError."""
+
+    async def begin(self, number: int) -> Begun:
+        """A write's request is durable when this returns."""
+
+    async def settle(self, one: Begun) -> None:
+        """Its reply is durable when this returns; it is concluded then."""
 
 
 def request(number: int) -> Request:
     """The request to an entity, as the sidecar has it: 512 bytes of JSON behind a usual head."""
-    head, _, body = sample.request(number % sample.ENTITIES, "127.0.0.1:8080").partition(b"\r\n\r\n")
+    head, _, body = sample.request(number % sample.ENTITIES, "127.0.0.1:8080").partition(
+        b"\r\n\r\n"
+    )
     target = head.split(b" ", 2)[1].decode()
     return Request(
         method="POST", target=target, head=head + b"\r\n\r\n", body=body, body_bytes=len(body)
@@ -86,29 +97,34 @@ class Journaled:
             sweeping.cancel()
             await journal.close()
 
-    async def write(self, number: int) -> tuple[float, float]:
-        """Part of Store: what the sidecar does with a write that both sides take."""
-        journal = self.journal
+    async def begin(self, number: int) -> Intent:
+        """Part of Store."""
         asked = self._requests[number % sample.ENTITIES]
-        started = time.perf_counter()
         one = intent(asked, asked.target)
-        journal.accept(one)
-        _raised(await journal.begin(one))
-        begun = time.perf_counter()
+        self.journal.accept(one)
+        raised(await self.journal.begin(one))
+        return one
+
+    async def settle(self, one: Intent) -> None:
+        """Part of Store: and both sides have taken it."""
+        journal = self.journal
         journal.order(one)
-        _raised(await journal.settle(one, Event.PRIMARY_APPLIED, self._reply))
-        settled = time.perf_counter()
+        raised(await journal.settle(one, Event.PRIMARY_APPLIED, self._reply))
         journal.sending(one)
-        journal.conclude(one, Event.CONFIRM, Result("", "match", 200))
-        return begun - started, settled - begun
+        journal.conclude(one, Event.CONFIRM, _MATCH)
+
+
+Records = tuple[bytes, bytes, bytes]
+"""What the journal's log gets of one write: begun, settled, concluded."""
 
 
 class Raw:
     """A file, and a thread that writes what has gathered and makes it durable. Use `open`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, ring: bool) -> None:
         self._file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-        os.pwrite(self._file, bytes(RING_BYTES), 0)
+        self._bytes_max = RING_BYTES if ring else math.inf
+        os.pwrite(self._file, bytes(RING_BYTES * ring), 0)
         os.fsync(self._file)
         self._at = 0
         self._loop = asyncio.get_running_loop()
@@ -120,10 +136,10 @@ class Raw:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, directory: Path) -> AsyncIterator["Raw"]:
-        """A file in a new directory."""
+    async def open(cls, directory: Path, *, ring: bool = False) -> AsyncIterator["Raw"]:
+        """A file in a new directory; it grows, or is written around in a `ring`."""
         directory.mkdir()
-        raw = cls(directory / "raw")
+        raw = cls(directory / "raw", ring=ring)
         try:
             yield raw
         finally:
@@ -131,19 +147,19 @@ class Raw:
             await asyncio.to_thread(raw._thread.join)
             os.close(raw._file)
 
-    async def write(self, number: int) -> tuple[float, float]:
+    async def begin(self, number: int) -> Records:
         """Part of Store: the bytes that the journal makes of such a write, already packed."""
-        begun, settled, concluded = self._records[number % sample.ENTITIES]
-        started = time.perf_counter()
-        await self._durable(begun)
-        middle = time.perf_counter()
-        await self._durable(settled)
-        ended = time.perf_counter()
-        self._behind.append(concluded)
-        return middle - started, ended - middle
+        records = self._records[number % sample.ENTITIES]
+        await self._durable(records[0])
+        return records
+
+    async def settle(self, one: Records) -> None:
+        """Part of Store."""
+        await self._durable(one[1])
+        self._behind.append(one[2])  # goes with the next
 
     def _durable(self, written: bytes) -> Slot[None]:
-        if self._behind:  # goes with the next
+        if self._behind:
             written = b"".join((*self._behind, written))
             self._behind.clear()
         told: Slot[None] = Slot()
@@ -159,7 +175,7 @@ class Raw:
                 assert following is not None, "closed while somebody waits"
                 gathered.append(following)
             written = b"".join([each for each, _ in gathered])
-            if self._at + len(written) > RING_BYTES:
+            if self._at + len(written) > self._bytes_max:
                 self._at = 0
             os.pwrite(self._file, written, self._at)
             self._at += len(written)
@@ -167,14 +183,15 @@ class Raw:
             self._loop.call_soon_threadsafe(_tell, gathered)
 
 
-STORES: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Store]]] = {
+STORES: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Store[Any]]]] = {
     "journal": Journaled.open,
     "raw": Raw.open,
+    "ring": partial(Raw.open, ring=True),
 }
+"""`raw` appends. `ring` is the stricter limit: it overwrites, and so never has to make a new size durable."""
 
 
-def _records(number: int) -> tuple[bytes, bytes, bytes]:
-    """What the journal's log gets of one write, in three pieces."""
+def _records(number: int) -> Records:
     asked = request(number)
     one = intent(asked, asked.target)
     one.id = one.sequence = 1_000_000 + number
@@ -192,7 +209,8 @@ def _tell(gathered: list[tuple[bytes, Slot[None]]]) -> None:
         told.resolve(None)
 
 
-def _raised(error: StoreError | None) -> None:
+def raised(error: StoreError | None) -> None:
+    """Raise what a store tells."""
     if error is not None:
         raise error
 

@@ -208,7 +208,7 @@ class App:
 
     async def _take_up(self, journal: Journal) -> None:
         """Queue what an earlier run owes, before the first new write; StartError if it must not be sent."""
-        standing = await journal.standing(OWED | {State.DEAD})
+        standing = journal.take(OWED | {State.DEAD})
         owed = [intent for intent in standing if intent.state is not State.DEAD]
         why = Counter(map(self._hindered, owed))
         del why[""]

@@ -7,6 +7,7 @@ from proxy.control.metrics import Reading
 from proxy.control.tally import Tally
 from rules.route import Policy
 from rules.stage import DUTIES
+from rules.tolerance import Rule, unused
 
 
 def overview(reading: Reading, tally: Tally, policy: Policy) -> Mapping[str, Any]:
@@ -34,4 +35,17 @@ def overview(reading: Reading, tally: Tally, policy: Policy) -> Mapping[str, Any
             for name, (state, reason) in reading.breakers.items()
         },
         "verdicts": tally.verdicts,
+        "rules_unused": [
+            f"{route}: {rule}" if route else rule
+            for route, rule in unused(_rules(policy), tally.rules)
+        ],
+    }
+
+
+def _rules(policy: Policy) -> dict[str, tuple[Rule, ...]]:
+    """The rules of each route that is compared."""
+    return {
+        route.name: route.comparison.rules
+        for route in (*policy.routes, policy.fallback)
+        if route.comparison is not None
     }

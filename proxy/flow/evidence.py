@@ -48,6 +48,12 @@ class Evidence:
         elif wanted or ledger.takes(verdict.kind):
             ledger.keep(self._sample(intent, job, tried, category), wanted)
 
+    def not_compared(self, route: str, category: str, verdict: Verdict) -> None:
+        """A write that was not sent, so that there is nothing to compare: counted."""
+        self._tally.verdicts[verdict.kind] += 1
+        if self._ledger is not None:
+            self._ledger.count(route, category, verdict)
+
     def baseline(self, route: str, verdict: Verdict) -> None:
         """Two replies of the primary to the same read: where they differ is noise."""
         if self._ledger is not None:

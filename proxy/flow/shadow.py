@@ -9,9 +9,12 @@ from typing import Any
 from proxy.flow.delivery import Delivery, Rooms
 from proxy.flow.secondary import Job, Prepared
 from proxy.wire.body import discard
-from rules.compare import VerdictKind
+from rules.compare import Verdict, VerdictKind
 from rules.message import Reply, Request
 from rules.route import Plan
+
+_SKIPPED = Verdict(kind=VerdictKind.SKIPPED, reason="not_sent")
+_UNTRANSLATABLE = Verdict(kind=VerdictKind.NOT_COMPARABLE, reason="not_sent")
 
 
 class Shadow:
@@ -31,7 +34,7 @@ class Shadow:
         """Take a write that the primary applied: what is to be run for it. Its spool file is removed at the end."""
         category = plan.category.name
         if self._pending >= self._pending_max or not self._rooms.guard.admit(category):
-            self._rooms.tally.verdicts[VerdictKind.SKIPPED] += 1
+            self._rooms.evidence.not_compared(plan.route.name, category, _SKIPPED)
             discard(request)
             return None
         self._pending += 1
@@ -46,7 +49,7 @@ class Shadow:
             prepared = rooms.secondary.ready(job) or await rooms.secondary.prepare(job)
             if not isinstance(prepared, Prepared):
                 rooms.guard.release(category)
-                rooms.tally.verdicts[VerdictKind.NOT_COMPARABLE] += 1
+                rooms.evidence.not_compared(job.route.name, category, _UNTRANSLATABLE)
                 return
             tried = await rooms.secondary.send(job, prepared)
             rooms.guard.record(category, tried.outcome, job.reply.latency_s)

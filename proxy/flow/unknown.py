@@ -121,7 +121,7 @@ class Unknown:
 
     async def resume(self) -> None:
         """What earlier runs left unknown, with their lanes: before the first new write. Raises StoreError."""
-        for intent in await self._rooms.journal.standing((State.UNKNOWN,)):
+        for intent in self._rooms.journal.take((State.UNKNOWN,)):
             intent.attempts = 0  # at the secondary
             self._take(Unsettled(intent, self._loop.time()))
 

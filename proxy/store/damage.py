@@ -71,23 +71,22 @@ def unpacked(row: tuple[Any, ...]) -> Intent:
     return intent
 
 
-def bury_damaged(connection: sqlite3.Connection) -> int:
-    """Make dead letters of the rows that are not what was written; how many."""
+def unclosed(connection: sqlite3.Connection) -> tuple[list[Intent], int]:
+    """Every intent that is not closed, without its payload; how many became dead letters, because their rows are not
+    what was written."""
     closed = ",".join(f"'{state}'" for state in CLOSED)
-    rows = connection.execute(
-        f"SELECT rowid, {', '.join(COLUMNS)} FROM intents NOT INDEXED WHERE state NOT IN ({closed})"
-    ).fetchall()
-    damaged = 0
-    for rowid, *row in rows:
+    sql = f"SELECT {{}} FROM intents NOT INDEXED WHERE state NOT IN ({closed})"
+    sound, damaged = [], []
+    for row in connection.execute(sql.format(", ".join(COLUMNS))):
         try:
-            unpacked(tuple(row))
+            sound.append(unpacked(row))
         except DamagedRow as error:
-            damaged += 1
-            _bury(connection, rowid, tuple(row), str(error))
-    return damaged
+            damaged.append((row, str(error)))
+    buried = [_bury(connection, row, why) for row, why in damaged]
+    return sound + buried, len(buried)
 
 
-def _bury(connection: sqlite3.Connection, rowid: int, row: tuple[object, ...], why: str) -> None:
+def _bury(connection: sqlite3.Connection, row: tuple[Any, ...], why: str) -> Intent:
     """Dead, out of every lane, with what can be read of it."""
     values = dict(zip(COLUMNS, row, strict=True))
     try:
@@ -98,13 +97,14 @@ def _bury(connection: sqlite3.Connection, rowid: int, row: tuple[object, ...], w
     texts = {name: str(values[name] or "") for name, (kind, *_) in _TYPES.items() if kind is str}
     numbers = {name: _whole(values[name]) for name, (kind, *_) in _TYPES.items() if kind is int}
     sound = Intent(
-        id=rowid, state=State.DEAD, route=texts["route"], category=texts["category"],
+        id=values["id"], state=State.DEAD, route=texts["route"], category=texts["category"],
         stage=texts["stage"], primary=Side(str(side)) if side in list(Side) else Side.LEGACY,
         lanes=lanes, sequence=numbers["sequence"], method=texts["method"], target=texts["target"],
         received_at=_time(values["received_at"]) or time(), changed_at=time(),
-        attempts=numbers["attempts"], reason=f"damaged_row: {why}", overtaken=True,
+        attempts=max(numbers["attempts"], 1), reason=f"damaged_row: {why}", overtaken=True,
         primary_status=numbers["primary_status"], secondary_status=numbers["secondary_status"],
         bytes=numbers["bytes"], spool=values["spool"] if isinstance(values["spool"], str) else None,
+        has_row=True,
     )  # fmt: skip
     columns = (
         "state", "route", "category", "stage", "primary_side", "lanes", "sequence", "method", "target",
@@ -112,14 +112,15 @@ def _bury(connection: sqlite3.Connection, rowid: int, row: tuple[object, ...], w
         "secondary_status", "bytes", "spool", "overtaken", "fingerprint",
     )  # fmt: skip
     connection.execute(
-        f"UPDATE intents SET {', '.join(f'{name} = ?' for name in columns)} WHERE rowid = ?",
+        f"UPDATE intents SET {', '.join(f'{name} = ?' for name in columns)} WHERE id = ?",
         (
             sound.state, sound.route, sound.category, sound.stage, sound.primary,
             json.dumps(sound.lanes), sound.sequence, sound.method, sound.target, sound.received_at,
             sound.changed_at, 0.0, sound.attempts, sound.reason, "", sound.primary_status,
-            sound.secondary_status, sound.bytes, sound.spool, True, fingerprint(sound), rowid,
+            sound.secondary_status, sound.bytes, sound.spool, True, fingerprint(sound), sound.id,
         ),
     )  # fmt: skip
+    return sound
 
 
 def _wrong_type(row: tuple[object, ...]) -> str:

@@ -46,7 +46,6 @@ from rules.route import Skip
 Clock = Callable[[], float]
 """Unix seconds."""
 
-
 _BEGIN, _APPLIED, _OWE, _SEND = Event.BEGIN, Event.PRIMARY_APPLIED, Event.OWE, Event.SEND
 
 
@@ -64,6 +63,7 @@ class Journal:
         self.damaged = (0, 0)
         """Rows of the log that were lost at this start, and intents that became dead letters because their rows are
         not what was written."""
+        self._found: list[Intent] = []
         self.now = clock
         self._lock = lock
         self._loop = asyncio.get_running_loop()
@@ -111,6 +111,7 @@ class Journal:
         self._tally.backlog_bytes = found.backlog_bytes
         self._tally.journal_errors += found.damaged + found.damaged_rows
         self.damaged = (found.damaged, found.damaged_rows)
+        self._found = found.found
         for state, count in found.states.items():
             self._tally.states[state] += count
             self._tally.accepted += count
@@ -282,8 +283,14 @@ class Journal:
             )
         return request, unpack_reply(reply, self.cipher, intent.id)
 
+    def take(self, states: Collection[State]) -> list[Intent]:
+        """What `open` found in these states, in the primary's order, without its payload: handed out once."""
+        taken = [each for each in self._found if each.state in states]
+        self._found = [each for each in self._found if each.state not in states]
+        return self._aged(taken)
+
     async def standing(self, states: Collection[State]) -> list[Intent]:
-        """Every intent with a row in one of these states, in the primary's order, without its payload: after `open`."""
+        """Every intent with a row in one of these states, as the file has them now."""
         return self._aged(await self.writer.call(partial(standing, states=states)))
 
     @property

@@ -105,11 +105,11 @@ def replayed(rows: Iterable[tuple[bytes, bytes]]) -> tuple[dict[int, Logged], in
         unpacker = msgpack.Unpacker(max_buffer_size=0, use_list=False)
         unpacker.feed(row)
         for kind, *values in unpacker:
-            columns = dict(zip(_COLUMNS[kind], values, strict=True))
+            told = zip(_COLUMNS[kind], values, strict=True)
             if kind == BEGUN:
-                found[columns["id"]] = Logged(
-                    {**_MISSING, "changed_at": columns["received_at"], **columns}
-                )
-            elif (known := found.get(columns["id"])) is not None:
-                known.columns.update(columns)
+                columns = {**_MISSING, **dict(told)}
+                columns["changed_at"] = columns["received_at"]
+                found[columns["id"]] = Logged(columns)
+            elif (known := found.get(values[0])) is not None:
+                known.columns.update(told)
     return found, damaged

@@ -5,17 +5,19 @@ Law: nothing is guessed. `p_sent` becomes `unknown`, `s_sent` and `p_done` becom
 gets its row; the log is empty afterwards.
 """
 
-import json
 import sqlite3
 from collections.abc import Collection
-from dataclasses import dataclass
-from operator import attrgetter
+from dataclasses import dataclass, field, replace
+from operator import attrgetter, itemgetter
 from time import time
+from typing import Any
+
+from msgspec.json import encode
 
 from proxy.cipher import SEALED, Cipher
 from proxy.store import schema
 from proxy.store.batch import StoreError, transaction
-from proxy.store.damage import COLUMNS, bury_damaged, unpacked
+from proxy.store.damage import COLUMNS, unclosed, unpacked
 from proxy.store.intent import DIGEST_BYTES, Intent
 from proxy.store.record import Logged, is_sound, replayed
 from rules.fate import CLOSED, OWED, RECOVERY, State, move
@@ -25,6 +27,7 @@ DAMAGED_IDS = 1_000_000
 """Ids that are not used again for each damaged row of the log: a transaction begins far fewer intents,
 and a secondary that has seen an id would take another write with it for a repetition."""
 
+_ROW = itemgetter(*schema.ROW)
 _BY_ORDER = attrgetter("sequence", "id")
 
 
@@ -32,6 +35,7 @@ _BY_ORDER = attrgetter("sequence", "id")
 class Recovered:
     """The journal at start-up. `states` counts every intent there ever was, removed ones included.
 
+    `found`: every intent that is not closed, in the primary's order, without its payload.
     `damaged`: how many rows of the log were not what was written; what they told is not believed, and they are
     kept as they are. `damaged_rows`: how many intents became dead letters because their rows are not sound.
     """
@@ -43,6 +47,7 @@ class Recovered:
     states: dict[State, int]
     backlog_bytes: int
     spools: frozenset[str]
+    found: list[Intent] = field(default_factory=list, compare=False)
     damaged: int = 0
     damaged_rows: int = 0
 
@@ -68,8 +73,9 @@ def recover(connection: sqlite3.Connection, cipher: Cipher | None = None) -> Rec
         )
         connection.execute(f"DELETE FROM intents WHERE state IN ({marks})", closed)
         _check_keys(connection, () if cipher is None else cipher.ids)
-        buried = bury_damaged(connection)
-    return _read(connection, damaged, buried)
+        found, buried = unclosed(connection)
+    found.sort(key=_BY_ORDER)
+    return replace(_read(connection), found=found, damaged=damaged, damaged_rows=buried)
 
 
 def _check_keys(connection: sqlite3.Connection, given: tuple[bytes, ...]) -> None:
@@ -106,11 +112,7 @@ def _is_in_use(connection: sqlite3.Connection, key: bytes) -> bool:
 def _unfold(connection: sqlite3.Connection) -> int:
     """Rows for what the log holds, unless it has one; the log is empty then. How many of its rows are damaged."""
     found, damaged = young(connection)
-    for logged in found:
-        values = [logged.columns[name] for name in schema.ROW]
-        values[schema.ROW.index("lanes")] = json.dumps(logged.columns["lanes"])
-        values[schema.ROW.index("fingerprint")] = logged.fingerprint()
-        connection.execute(schema.FOLD.sql, values)
+    connection.executemany(schema.FOLD.sql, map(_row, found))
     for name in ("id", "sequence"):
         connection.execute(
             f"UPDATE meta SET value = max(value, (SELECT coalesce(max({name}), 0) + 1 FROM intents))"
@@ -118,6 +120,15 @@ def _unfold(connection: sqlite3.Connection) -> int:
             (f"next_{name}",),
         )
     return damaged
+
+
+def _row(logged: Logged) -> tuple[Any, ...]:
+    """Every column, in the order of the statement that makes a row."""
+    columns = logged.columns
+    columns["fingerprint"] = logged.fingerprint()
+    columns["lanes"] = encode(columns["lanes"]).decode()
+    row: tuple[Any, ...] = _ROW(columns)
+    return row
 
 
 def _keep_damaged(connection: sqlite3.Connection, damaged: int) -> None:
@@ -144,11 +155,11 @@ def _keep_damaged(connection: sqlite3.Connection, damaged: int) -> None:
 def young(connection: sqlite3.Connection) -> tuple[list[Logged], int]:
     """The intents that have no row yet, as the log tells them, and how many of its rows are damaged."""
     found, damaged = replayed(connection.execute("SELECT digest, records FROM log ORDER BY id"))
-    logged = [
-        each
-        for intent_id, each in found.items()
-        if connection.execute("SELECT 1 FROM intents WHERE id = ?", (intent_id,)).fetchone() is None
-    ]
+    rows: set[int] = set()
+    if found:
+        sql = "SELECT id FROM intents NOT INDEXED WHERE id BETWEEN ? AND ?"
+        rows.update(number for (number,) in connection.execute(sql, (min(found), max(found))))
+    logged = [each for number, each in found.items() if number not in rows]
     return logged, damaged
 
 
@@ -170,7 +181,7 @@ def found(connection: sqlite3.Connection, intent_id: int) -> Intent | None:
     return None if row is None else unpacked(row)
 
 
-def _read(connection: sqlite3.Connection, damaged: int, buried: int) -> Recovered:
+def _read(connection: sqlite3.Connection) -> Recovered:
     meta = dict(connection.execute("SELECT name, value FROM meta"))
     states = dict.fromkeys(State, 0)
     for state, count in connection.execute(
@@ -192,6 +203,4 @@ def _read(connection: sqlite3.Connection, damaged: int, buried: int) -> Recovere
         states=states,
         backlog_bytes=backlog_bytes,
         spools=frozenset(name for (name,) in spools),
-        damaged=damaged,
-        damaged_rows=buried,
     )

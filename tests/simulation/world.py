@@ -32,8 +32,8 @@ from proxy.flow.rooms import Rooms as WriteRooms
 from proxy.flow.secondary import Secondary
 from proxy.flow.shadow import Shadow
 from proxy.flow.turnstile import Turnstile
-from proxy.flow.unsettled import Rooms as UnknownRooms
 from proxy.flow.unknown import Unknown
+from proxy.flow.unsettled import Rooms as UnknownRooms
 from proxy.store import ledger_schema, schema
 from proxy.store.batch import Schema, StoreError, prepare
 from proxy.store.intent import Intent
