@@ -314,21 +314,14 @@ class Unknown:
         nothing has changed. An error that comes back is that of `Journal.settle`.
         """
         each = self._all[intent_id]
-        intent, turn = each.intent, Slot[None]()
-        was_overtaken = intent.overtaken
-        try:  # no write of its lanes begins, or goes on at the primary, meanwhile
-            if not self._rooms.turnstile.enter(turn, intent.lanes):
-                await turn
-            request = None
-            if finding is Finding.APPLIED:
-                if intent.overtaken and not was_overtaken:
-                    raise Overtaken
-                request = await request_of(self._rooms.journal, intent)
-            if not self._is_open(each):
-                return None
-            return await self._settle(each, request, _Told(finding, reason))
-        finally:
-            self._rooms.turnstile.leave(turn, intent.lanes)
+        request, was_overtaken = None, each.intent.overtaken
+        if finding is Finding.APPLIED:
+            request = await request_of(self._rooms.journal, each.intent)
+            if each.intent.overtaken and not was_overtaken:
+                raise Overtaken
+        if not self._is_open(each):
+            return None
+        return await self._settle(each, request, _Told(finding, reason))
 
     def waive(self, intent_id: int, reason: str) -> None:
         """A person gives it up; the intent is in here."""

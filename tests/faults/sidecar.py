@@ -46,6 +46,7 @@ body_bytes_max = 16384
 [delivery]
 backoff_first_ms = 100
 backoff_max_ms = 200
+on_dead = "skip"
 [breaker]
 enabled = false
 [[routes]]

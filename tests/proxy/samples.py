@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,30 @@ async def disk_full(journal: Journal, *, full: bool = True) -> None:
 async def disk_broken(journal: Journal, *, broken: bool = True) -> None:
     """From now on every write to the journal fails, however small; or it works again."""
     await journal.writer.call(lambda db: db.execute(f"PRAGMA query_only = {int(broken)}"))
+
+
+@asynccontextmanager
+async def hanging(file: Path) -> AsyncIterator[Callable[[], bool]]:
+    """Whoever reads this file waits until the end, and gets it whole then; yields whether somebody does by now.
+
+    It is a pipe meanwhile; up to 64 KiB.
+    """
+    content, ends = file.read_bytes(), []
+    file.unlink()
+    os.mkfifo(file)
+
+    def is_read() -> bool:
+        with suppress(OSError):  # ENXIO: nobody has it open
+            ends.append(os.open(file, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(ends)
+
+    try:
+        yield is_read
+    finally:
+        end = ends[0] if ends else os.open(file, os.O_RDWR)
+        os.write(end, content)
+        aside = file.parent.parent / "aside"
+        aside.write_bytes(content)
+        aside.replace(file)
+        for each in {end, *ends}:
+            os.close(each)

@@ -291,7 +291,7 @@ async def test_a_fiber_that_fails_is_logged_and_the_others_go_on(turns: int) -> 
     fibers.start(fail())
     await until(log.getvalue)
     event = json.loads(log.getvalue())
-    assert (event["event"], event["error"]) == ("task_failed", "KeyError('a bug')")
+    assert (event["event"], event["error"]) == ("task_failed", "KeyError: ***")
     assert "in fail" in event["traceback"]
     assert len(fibers) == 1
     gate.resolve(None)
@@ -307,7 +307,7 @@ async def test_who_tells_a_fiber_that_fails_is_not_harmed() -> None:
 
     fibers.start(fail())
     slot.resolve(1)
-    assert "KeyError(1)" in log.getvalue()
+    assert "KeyError: 1" in log.getvalue()
 
 
 async def test_a_drain_waits_for_a_while_and_tells_how_many_are_left() -> None:

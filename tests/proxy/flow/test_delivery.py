@@ -577,6 +577,28 @@ async def test_a_spool_file_that_changed_is_not_sent(tmp_path: Path, sides: Side
         assert [seen.body for seen in new.seen] == [b"x" * 100]
 
 
+async def test_a_spool_file_that_cannot_be_read_for_a_while_is_waited_for(
+    tmp_path: Path, sides: Sides
+) -> None:
+    _, new = sides
+    gate = Gate(Answer(503))
+    new.will("/long", gate)
+    async with background(configured(tmp_path, sides, **FAST)) as b:
+        intent = await b.write(spooled(b, b"x" * 100, "a"))
+        await until(lambda: gate.held)
+        file = tmp_path / str(intent.spool)
+        file.unlink()
+        file.symlink_to("/proc/self/mem")  # nothing is at its beginning: reading is EIO
+        gate.open()
+        await b.write(a_write("/behind"))
+        await until(lambda: b.tally.journal_errors > 1)
+        assert intent.state is State.S_PENDING
+        file.unlink()
+        file.write_bytes(b"x" * 100)
+        await b.done(2)
+        assert [seen.body for seen in new.seen] == [b"x" * 100, b"x" * 100, b""]
+
+
 async def test_a_bug_of_ours_holds_its_lane_up_for_a_few_tries_only(
     tmp_path: Path, sides: Sides
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
@@ -84,6 +85,45 @@ async def test_live_writes_go_before_the_backlog_which_ends_all_the_same() -> No
     old = [at for at, name in enumerate(sender.names) if name.startswith("old")]
     assert old == [BACKLOG_EVERY - 1, 2 * BACKLOG_EVERY - 1, 3 * BACKLOG_EVERY - 1]
     assert len(sender.names) == 4 + 3 * BACKLOG_EVERY
+
+
+async def test_a_live_write_goes_before_the_backlog_of_another_category() -> None:
+    sender, _ = bed(concurrency_max=4)
+    for number in range(100):
+        sender.dispatch.backlog(write(f"old {number}", "bulk"))
+    sender.dispatch.start()
+    for number in range(20):
+        sender.dispatch.live(write(f"live {number}", "critical"))
+    while sender.under_way:
+        sender.finish()
+    live = [at for at, name in enumerate(sender.names) if name.startswith("live")]
+    assert (live[0], live[-1]) < (4 + 2, 4 + 20 + 20 // (BACKLOG_EVERY - 1) + 1)
+    assert len(sender.names) == 120
+
+
+async def test_the_backlogs_of_all_categories_go_in_turn() -> None:
+    sender, _ = bed(concurrency_max=2)
+    for category in ("first", "second", "third"):
+        for _ in range(20):
+            sender.dispatch.backlog(write(category, category))
+    sender.dispatch.start()
+    while sender.under_way:
+        sender.finish()
+    counts = [Counter(sender.names[:count]) for count in range(6, 60, 6)]
+    assert all(max(each.values()) - min(each.values()) <= 4 for each in counts)
+    assert all(len(each) == 3 for each in counts)
+
+
+async def test_who_has_live_writes_only_ends_no_other_category_s_backlog() -> None:
+    sender, _ = bed(concurrency_max=1)
+    sender.dispatch.start()
+    sender.dispatch.live(write("live", "critical"))
+    for number in range(4):
+        sender.dispatch.backlog(write(f"old {number}", "bulk"))
+    for _ in range(8 * BACKLOG_EVERY):  # there is always another one
+        sender.dispatch.live(write("live", "critical"))
+        sender.finish()
+    assert len([name for name in sender.names if name.startswith("old")]) >= 3
 
 
 async def test_the_backlog_keeps_to_its_rate_and_live_writes_do_not_wait() -> None:

@@ -1,5 +1,6 @@
 """A person's decisions through a whole sidecar: each once, durable, refused where it would do harm."""
 
+import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from rules.framing import Refusal
 from rules.message import Request
 from tests.proxy.flow.foreground import Sidecar, sidecar
 from tests.proxy.flow.scripted import Answer, Fault, Gate
-from tests.proxy.samples import a_request, disk_broken, journaled, rows, until
+from tests.proxy.samples import a_request, disk_broken, hanging, journaled, rows, until
 
 ROUTE = """
 [[routes]]
@@ -27,6 +28,7 @@ LANELESS = ROUTE.replace('entity_key = ["path:id"]', 'ordering = "none"')
 SKIP = ROUTE + '[delivery]\non_dead = "skip"\n'
 REFUSED = Answer(status=422)
 WHO = {"by": "ada", "reason": "seen"}
+SPOOLED = {"LISTEN_SPOOL_MEMORY_BYTES_MAX": "4"}
 
 
 async def act(car: Sidecar, path: str, **document: object) -> Document:
@@ -240,6 +242,80 @@ async def test_a_journal_that_refuses_is_503(tmp_path: Path) -> None:
         assert car.states() == {"dead": 1}
 
 
+async def test_while_the_disk_refuses_a_letter_is_sent_again_once(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, ROUTE) as car:
+        car.new.will("/things/1", REFUSED)
+        await buried(car, "/things/1")
+        await car.idle()
+        await disk_broken(car.app.journal)
+        for _ in range(2):  # nobody can tell a person that the first time was enough
+            told = await act(car, "/dead/retry", ids=[1])
+            assert [each["status"] for each in told["refused"]] == [503]
+        await until(lambda: len(car.new.seen) == 2)
+        await disk_broken(car.app.journal, broken=False)
+        await car.done()
+        await car.idle()
+
+        assert (car.states(), len(car.new.seen)) == ({"done": 1}, 2)
+        assert (await act(car, "/dead/retry", ids=[1]))["unchanged"]
+
+
+async def test_while_the_disk_refuses_nobody_is_told_that_a_letter_is_waived(
+    tmp_path: Path,
+) -> None:
+    async with sidecar(tmp_path, ROUTE) as car:
+        car.new.will("/things/1", REFUSED)
+        await buried(car, "/things/1")
+        await car.idle()
+        await disk_broken(car.app.journal)
+        waive = await act(car, "/dead/waive", ids=[1], **WHO)
+        retry = await act(car, "/dead/retry", ids=[1])
+        await disk_broken(car.app.journal, broken=False)
+        await car.idle()
+
+        assert [each["status"] for each in waive["refused"] + retry["refused"]] == [503, 503]
+        assert (car.states(), len(car.new.seen)) == ({"waived": 1}, 1)
+        assert (await act(car, "/dead/waive", ids=[1], **WHO))["unchanged"]
+
+
+async def test_a_spooled_letter_is_waived_and_one_that_is_done_is_told(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, ROUTE, **SPOOLED) as car:
+        for target in ("/things/1", "/things/2"):
+            car.new.will(target, REFUSED)
+        await buried(car, "/things/1", "/things/2", count=2)
+        await act(car, "/dead/retry", ids=[1])
+        await car.done()
+        told = await act(car, "/dead/waive", ids=[2], **WHO)
+        await car.idle()
+        again = await act(car, "/dead/retry", ids=[1])
+        settled = await act(car, "/unknown/settle", ids=[2], outcome="waive", **WHO)
+
+        assert told["changed"] == [{"id": 2, "state": "waived"}]
+        assert again["unchanged"] == [{"id": 1, "state": "done"}]
+        assert settled["unchanged"] == [{"id": 2, "state": "waived"}]
+        assert car.spools() == []
+
+
+async def test_a_spooled_letter_whose_edit_the_disk_refused_is_sent_as_it_was(
+    tmp_path: Path,
+) -> None:
+    async with sidecar(tmp_path, ROUTE, **SPOOLED) as car:
+        car.new.will("/things/1", REFUSED)
+        await buried(car, "/things/1")
+        await car.idle()
+        await disk_broken(car.app.journal)
+        edit = {"id": 1, "by": "ada", "body": b64encode(b"fixed").decode()}
+        told = await act(car, "/dead/edit", **edit)
+        await disk_broken(car.app.journal, broken=False)
+        await until(lambda: not car.app.journal.fails)
+        await act(car, "/dead/retry", ids=[1])
+        await car.done()
+        await car.idle()
+
+        assert [each["status"] for each in told["refused"]] == [503]
+        assert [seen.body for seen in car.new.seen] == [b'{"a": 1}', b'{"a": 1}']
+
+
 async def test_a_letter_that_the_config_does_not_let_through_can_only_be_waived(
     tmp_path: Path,
 ) -> None:
@@ -336,6 +412,57 @@ async def test_what_a_person_settles_while_the_primary_is_asked_again_is_settled
 
         assert car.states() == {"p_rejected": 1}
         assert car.new.seen == []
+
+
+async def test_what_is_settled_as_applied_goes_before_a_write_that_comes_meanwhile(
+    tmp_path: Path,
+) -> None:
+    async with sidecar(tmp_path, ROUTE, **SPOOLED) as car:
+        car.legacy.will("/things/1", Fault.RESET)
+        await car.ask("PUT", "/things/1", b"older")
+        await car.idle()
+        (spool,) = car.spools()
+        async with car.client() as client:
+            async with hanging(spool) as is_read:
+                settling = asyncio.create_task(settle(car, "applied"))
+                await until(is_read)
+                client.ask("PUT", "/things/1", b"new")
+                await until(lambda: waits(car, 1) or car.app.tally.states[State.S_PENDING])
+            told = await settling
+            assert (await client.reply()).status == 200
+        await car.idle()
+
+        assert [each["id"] for each in told["changed"]] == [1]
+        assert [seen.body for seen in car.legacy.seen] == [b"older", b"new"]
+        assert [seen.body for seen in car.new.seen] == [b"older", b"new"]
+
+
+async def test_what_a_later_write_overtakes_meanwhile_is_not_settled_as_applied(
+    tmp_path: Path,
+) -> None:
+    async with sidecar(tmp_path, ROUTE + "reask = true\n", DELIVERY_BACKOFF_FIRST_MS="1") as car:
+        gate = Gate(Answer(status=500))
+        car.legacy.will("/things/1", Fault.RESET, gate)
+        await car.ask("PUT", "/things/1", b"older")
+        await until(lambda: gate.held)  # it is asked again: a later write waits, a person behind it
+        async with car.client() as client:
+            client.ask("PUT", "/things/1", b"new")
+            await until(lambda: waits(car, 1))
+            settling = asyncio.create_task(settle(car, "applied"))
+            await until(lambda: waits(car, 2) or settling.done())
+            gate.open()
+            told = await settling
+            assert (await client.reply()).status == 200
+        await car.idle()
+
+        assert [each["status"] for each in told["refused"]] == [409]
+        assert [seen.body for seen in car.new.seen] == [b"new"]
+        assert car.states() == {"unknown": 1, "done": 1}
+
+
+def waits(car: Sidecar, count: int) -> bool:
+    """Whether so many wait for their lanes at the primary."""
+    return len(car.app.unknown._rooms.turnstile._lanes._blocked) == count
 
 
 def test_an_edit_is_framed_anew() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import shutil
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from rules.fate import State
 from rules.probe import Ways
 from tests.proxy.flow.foreground import Sidecar, sidecar
 from tests.proxy.flow.scripted import Answer, Fault, Gate, Seen
-from tests.proxy.samples import crashed, journaled, until
+from tests.proxy.samples import crashed, disk_broken, hanging, journaled, until
 
 ROUTE = """
 [[routes]]
@@ -29,6 +31,9 @@ FAST = {
 }  # fmt: skip
 NEVER = {"DELIVERY_BACKOFF_FIRST_MS": "86400000", "DELIVERY_BACKOFF_MAX_MS": "86400000"}
 SICK = Answer(status=500)
+OTHER = REASK.replace("things", "others")
+SPOOLED = {"LISTEN_SPOOL_MEMORY_BYTES_MAX": "4"}
+LONG = b"longer than that"
 
 
 def rows(car: Sidecar) -> list[tuple[str, str]]:
@@ -202,6 +207,74 @@ async def test_a_write_that_later_ones_have_overtaken_is_not_asked_again(tmp_pat
         assert journaled(car.app.journal.directory)[1]["overtaken"] == 1
 
 
+PAST_THE_JOURNAL = {
+    "kill switch": ("", {"KILL_SWITCH": "1", "KILL": "drop"}),
+    "category": ("[categories.default]\nmirror = false\n", {}),
+    "percent": ("[categories.default]\npercent = 0\n", {}),
+    "shadow": ("", {"STAGE": "shadow"}),
+    "stage": ("", {"STAGE": "legacy_only"}),
+}
+
+
+@pytest.mark.parametrize(("toml", "settings"), PAST_THE_JOURNAL.values(), ids=PAST_THE_JOURNAL)
+async def test_a_write_that_goes_past_the_journal_overtakes_what_is_unknown_of_its_entity(
+    tmp_path: Path, toml: str, settings: dict[str, str]
+) -> None:
+    async with sidecar(tmp_path, REASK + OTHER, **NEVER) as car:
+        for target in ("/things/1", "/others/1"):
+            car.legacy.will(target, Fault.RESET)
+            await car.ask("PUT", target, b"old")
+        await car.idle()
+    async with sidecar(tmp_path, REASK + OTHER + toml, **NEVER, **settings) as car:
+        assert set(car.app.unknown.lanes) == {"things:1", "others:1"}
+        assert (await car.ask("PUT", "/things/1", b"newer")).status == 200
+        await car.idle()
+
+        assert set(car.app.unknown.lanes) == {"others:1"}
+        assert [row["overtaken"] for row in journaled(tmp_path).values()][:2] == [1, 0]
+    async with sidecar(tmp_path, REASK + OTHER, **FAST) as car:
+        await until(lambda: car.new.targets() == ["/others/1"])
+        await car.idle()
+        assert car.legacy.targets() == ["/others/1"]
+
+
+@pytest.mark.parametrize("fields", ["", KEY])
+async def test_a_write_in_a_gap_overtakes_what_is_unknown_of_its_entity(
+    tmp_path: Path, fields: str
+) -> None:
+    full = {"JOURNAL_BACKLOG_ROWS_MAX": "1", "JOURNAL_ON_BACKLOG_FULL": "pause_mirroring"}
+    async with sidecar(tmp_path, REASK, **NEVER, **full) as car:
+        car.new.always = SICK
+        for target in ("/things/1", "/things/2"):
+            car.legacy.will(target, Fault.RESET)
+            await car.ask("PUT", target, b"old")
+        await car.ask("PUT", "/things/3", b"owed")
+        assert (await car.ask("PUT", "/things/1", b"newer", fields)).status == 200
+        assert car.app.unknown.lanes == {}  # which ones it concerns is not looked at
+        await until(
+            lambda: [row["overtaken"] for row in journaled(tmp_path).values()] == [1, 1, 0]
+        )
+
+
+async def test_a_write_that_the_disk_does_not_take_overtakes_what_is_unknown_of_its_entity(
+    tmp_path: Path,
+) -> None:
+    passing = {"JOURNAL_ON_JOURNAL_ERROR": "pass_through"}
+    async with sidecar(tmp_path, REASK, **NEVER, **passing) as car:
+        for target in ("/things/1", "/things/2"):
+            car.legacy.will(target, Fault.RESET)
+            await car.ask("PUT", target, b"old")
+        await car.idle()
+        await disk_broken(car.app.journal)
+        for target in ("/things/1", "/things/2"):  # the first one finds out, the second one is barred
+            assert (await car.ask("PUT", target, b"newer")).status == 200
+        assert car.app.unknown.lanes == {}
+        await disk_broken(car.app.journal, broken=False)
+        await until(
+            lambda: [row["overtaken"] for row in journaled(tmp_path).values()] == [1, 1]
+        )
+
+
 async def test_a_later_write_waits_while_the_primary_is_asked_again(tmp_path: Path) -> None:
     async with sidecar(tmp_path, REASK, **FAST) as car:
         gate = Gate()
@@ -292,6 +365,79 @@ async def test_after_a_restart_a_retry_still_joins_and_the_route_still_asks(
 
         assert car.new.targets() == ["/things/2"]
         assert car.app.tally.states[State.UNKNOWN] == 0
+
+
+async def left_with_long_body(directory: Path) -> Path:
+    """An earlier run left a write with a key unknown; its spool file."""
+    async with sidecar(directory, ROUTE, **SPOOLED) as car:
+        car.legacy.will("/things/1", Fault.RESET)
+        await car.ask("PUT", "/things/1", LONG, KEY)
+        await car.idle()
+        (spool,) = car.spools()
+    return spool
+
+
+async def test_a_retry_that_comes_before_its_key_was_read_takes_its_place_all_the_same(
+    tmp_path: Path,
+) -> None:
+    spool, other = await left_with_long_body(tmp_path), KEY.replace("k1", "k2")
+    async with sidecar(tmp_path, ROUTE, **SPOOLED) as car:
+        car.legacy.will("/things/2", Fault.RESET)
+        await car.ask("PUT", "/things/2", b"x", other)
+    async with AsyncExitStack() as stack:
+        is_read = await stack.enter_async_context(hanging(spool))
+        async with sidecar(tmp_path, ROUTE, **SPOOLED) as car:
+            await until(is_read)  # the first one's; the second one's key is not known yet
+            assert (await car.ask("PUT", "/things/2", b"x", other)).status == 200
+            await stack.aclose()
+            await until(lambda: car.app.tally.states[State.SUPERSEDED])
+            await car.idle()
+
+            assert car.states() == {"unknown": 1, "superseded": 1, "done": 1}
+            assert rows(car)[1] == ("superseded", "by a retry: the client sent it again")
+            assert (await car.ask("PUT", "/things/1", b"y", KEY)).status == 422
+            assert (await car.ask("PUT", "/things/1", LONG, KEY)).status == 200
+            await car.idle()
+            assert (len(car.app.unknown), car.states()["superseded"]) == (0, 2)
+
+
+async def test_of_two_unknown_under_one_key_the_later_one_stays(tmp_path: Path) -> None:
+    spool = await left_with_long_body(tmp_path)
+    async with AsyncExitStack() as stack:
+        is_read = await stack.enter_async_context(hanging(spool))
+        async with sidecar(tmp_path, ROUTE, **SPOOLED) as car:
+            await until(is_read)
+            car.legacy.will("/things/1", Fault.RESET)
+            assert (await car.ask("PUT", "/things/1", LONG, KEY)).status == 502
+            assert car.states() == {"unknown": 2}
+            await stack.aclose()
+            await until(lambda: car.app.tally.states[State.SUPERSEDED])
+            await car.idle()
+
+            assert [state for state, _ in rows(car)] == ["superseded", "unknown"]
+            await car.ask("PUT", "/things/1", LONG, KEY)
+            await car.idle()
+            assert car.states() == {"superseded": 2, "done": 1}
+
+
+async def test_a_start_that_finds_two_unknown_under_one_key_keeps_the_later_one(
+    tmp_path: Path,
+) -> None:
+    spool = await left_with_long_body(tmp_path / "a")
+    async with hanging(spool) as is_read, sidecar(tmp_path / "a", ROUTE, **SPOOLED) as car:
+        await until(is_read)
+        car.legacy.will("/things/1", Fault.RESET)
+        await car.ask("PUT", "/things/1", LONG, KEY)
+        assert car.states() == {"unknown": 2}
+        shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=no_pipes)
+    shutil.copy(spool, tmp_path / "b" / "spool")
+    async with sidecar(tmp_path / "b", ROUTE) as car:
+        await until(lambda: car.app.tally.states[State.SUPERSEDED])
+        await car.idle()
+
+        assert rows(car) == [
+            ("superseded", "by intent 2: the client sent it again"), ("unknown", "reset"),
+        ]  # fmt: skip
 
 
 async def test_what_a_crash_left_at_the_primary_is_unknown_and_settles_as_any(

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from proxy.control.tally import Tally
-from rules.fate import OWED, State
-from tests.proxy.samples import an_intent, kept, opened, rows, written
+from proxy.store.intent import Result
+from rules.fate import OWED, Event, State
+from rules.message import Cause, Failure
+from tests.proxy.samples import an_intent, begun, kept, opened, rows, written
 
 COLUMNS = [
     ("state", "s_pgnding"),
@@ -89,20 +91,51 @@ async def test_an_index_that_has_lost_a_row_hides_nothing(tmp_path: Path) -> Non
         assert [each.id for each in await journal.standing(OWED)] == [first.id]
 
 
-async def test_a_journal_of_version_2_is_taken_over_whole(tmp_path: Path) -> None:
-    async with opened(tmp_path) as journal:
-        first = await kept(journal, an_intent("a"))
-        await written(journal)
-        before = await journal.load(first)
-    with closing(sqlite3.connect(tmp_path / "journal.db")) as db:  # as version 2 had it
+def as_version_2(directory: Path) -> None:
+    """The journal as version 2 had it, which kept no word of what was overtaken."""
+    with closing(sqlite3.connect(directory / "journal.db")) as db:
         db.execute("ALTER TABLE intents DROP COLUMN overtaken")
         db.execute("ALTER TABLE intents DROP COLUMN fingerprint")
         db.execute("DROP TABLE gaps")
         db.execute("DROP TABLE damaged")
         db.execute("UPDATE meta SET value = 2 WHERE name = 'version'")
         db.commit()
+
+
+async def test_a_journal_of_version_2_is_taken_over_whole(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        first = await kept(journal, an_intent("a"))
+        await written(journal)
+        before = await journal.load(first)
+    as_version_2(tmp_path)
     async with opened(tmp_path) as journal:
         (found,) = await journal.standing(OWED)
         assert (found.id, found.overtaken) == (first.id, False)
         assert await journal.load(found) == before
         assert rows(journal.writer.path, "SELECT value FROM meta WHERE name = 'version'")[0][0] == 3
+
+
+async def test_what_version_2_left_dead_or_unknown_may_have_been_overtaken(tmp_path: Path) -> None:
+    failure = Failure(cause=Cause.TIMEOUT, sent=True)
+    async with opened(tmp_path) as journal:
+        for lanes in (("a",), ()):
+            intent = an_intent(*lanes)
+            dead = await kept(journal, intent)
+            journal.conclude(dead, Event.BURY, Result("s_rejected"))
+            await kept(journal, an_intent(*lanes), Event.PRIMARY_UNKNOWN, failure)
+        await kept(journal, an_intent("a"))
+        await kept(journal, an_intent("b"), Event.PRIMARY_UNKNOWN, failure)
+        journal.keep(await begun(journal, an_intent("c")))  # in flight: the last of its lanes
+        await written(journal)
+    as_version_2(tmp_path)
+    async with opened(tmp_path) as journal:
+        found = await journal.standing(State)
+        assert {(each.id, each.state.value, each.overtaken) for each in found} == {
+            (1, "dead", True),
+            (2, "unknown", True),
+            (3, "dead", False),  # without a lane there is nothing that goes on
+            (4, "unknown", False),
+            (5, "s_pending", False),
+            (6, "unknown", True),
+            (7, "unknown", False),
+        }

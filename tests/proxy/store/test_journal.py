@@ -1,6 +1,7 @@
 """The journal: what is durable when, the law at every step, disks that are full, and whose lock it is."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -349,6 +350,31 @@ async def test_a_body_that_cannot_be_read_is_not_journaled(tmp_path: Path) -> No
         assert (intent.state, tally.journal_errors) == (State.RECEIVED, 1)
 
 
+async def test_bodies_whose_disk_hangs_are_refused_and_hold_up_nobody_else(tmp_path: Path) -> None:
+    tally, count = Tally(), 40  # more than asyncio has threads for all purposes
+    async with opened(tmp_path, tally, commit_timeout_ms=100) as journal:
+        intents = [spooled_intent(journal) for _ in range(count)]
+        pipes = [tmp_path / str(intent.spool) for intent in intents]
+        for intent, pipe in zip(intents, pipes, strict=True):
+            pipe.unlink()
+            os.mkfifo(pipe)  # to open it for reading takes until somebody writes
+            journal.accept(intent)
+        begin = [asyncio.ensure_future(journal.begin(intent)) for intent in intents]
+        await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(2):
+                assert await asyncio.to_thread(lambda: "done") == "done"
+                errors = await asyncio.gather(*begin)
+        finally:
+            ends = [os.open(pipe, os.O_RDWR) for pipe in pipes]
+            for pipe, end in zip(pipes, ends, strict=True):
+                pipe.unlink()
+                os.close(end)
+        assert all("does not answer" in str(error) for error in errors)
+        assert {intent.state for intent in intents} == {State.RECEIVED}
+        assert tally.journal_errors == count
+
+
 async def test_two_bodies_never_share_a_file(tmp_path: Path) -> None:
     async with opened(tmp_path) as journal:
         assert len({journal.spools.next() for _ in range(100)}) == 100
@@ -546,3 +572,58 @@ async def test_a_journal_has_an_id_and_a_key_that_stay(tmp_path: Path) -> None:
     async with opened(tmp_path / "b") as journal:
         assert journal.id != first[0]
         assert journal.redaction_key != first[1]
+
+
+# found by its row
+
+
+async def test_a_row_is_not_the_last_word_while_the_disk_refuses_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await kept(journal, an_intent("a"))
+        journal.conclude(intent, Event.BURY, Result("s_rejected"))
+        await written(journal)
+        await disk_broken(journal)
+        journal.conclude(intent, Event.WAIVE, Result("waived"))
+        with pytest.raises(StoreError, match="readonly"):
+            await journal.find(intent.id)
+        await disk_broken(journal, broken=False)
+        found = await journal.find(intent.id)
+        assert found is not None
+        assert found.state is State.WAIVED
+
+
+async def test_a_closed_write_is_found_whose_spool_file_is_gone(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        done = await delivered(journal, await kept(journal, spooled_intent(journal)))
+        rejected = await kept(journal, spooled_intent(journal), Event.PRIMARY_REJECTED)
+        for intent in (done, rejected):
+            found = await journal.find(intent.id)
+            assert found is not None
+            assert (found.state, found.spool) == (intent.state, None)
+        assert (done.state, rejected.state) == (State.DONE, State.P_REJECTED)
+
+
+async def test_a_row_that_was_damaged_meanwhile_is_an_error_of_the_store(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await kept(journal, an_intent("a"))
+        sql = "UPDATE intents SET target = '/elsewhere'"
+        await journal.writer.call(lambda db: db.execute(sql))
+        with pytest.raises(StoreError, match=f"intent {intent.id}: its columns differ"):
+            await journal.find(intent.id)
+
+
+async def test_an_edit_that_the_disk_refuses_changes_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        intent = await kept(journal, spooled_intent(journal))
+        journal.conclude(intent, Event.BURY, Result("s_rejected"))
+        await written(journal)
+        before = (intent.seal, intent.spool, intent.method, intent.target)
+        was = await journal.load(intent)
+        await disk_broken(journal)
+        assert await journal.replace(intent, a_request("PATCH", "/b", b"y")) is not None
+        await disk_broken(journal, broken=False)
+        assert (intent.seal, intent.spool, intent.method, intent.target) == before
+        assert await journal.load(intent) == was
+        assert await journal.replace(intent, a_request("PATCH", "/b", b"y")) is None
+        assert (intent.spool, intent.method, intent.target) == (None, "PATCH", "/b")
+        assert (await journal.load(intent))[0].body == b"y"

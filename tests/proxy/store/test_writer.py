@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from proxy.store import schema
-from proxy.store.batch import WAL_BYTES_MAX, Schema, Statement, StoreError, Told, storable
+from proxy.store.batch import (
+    WAL_BYTES_MAX,
+    Schema,
+    Stalled,
+    Statement,
+    StoreError,
+    Told,
+    storable,
+)
 from proxy.store.writer import CHECKPOINT_EVERY, PUTS_MAX, ROW_BYTES_MAX, Writer
 from rules.payload import digest
 from tests.proxy.samples import rows, until
@@ -551,3 +559,19 @@ async def test_many_rows_at_once_do_what_one_after_the_other_does(
 
     assert found[0] == found[1]
     assert len(found[0]) == (150 - min(count, 150) if name == "REMOVE" else 150)
+
+
+async def test_a_disk_that_hangs_in_a_checkpoint_is_noticed_and_recovers(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        for number in range(CHECKPOINT_EVERY - 1):
+            await writer.submit(NOTE, (f"{number}",))
+        last = writer.submit(NOTE, ("last",))
+        async with held(writer):  # from the end of this commit on: the checkpoint stands behind it
+            assert await last is None
+            waiting = writer.submit(NOTE, ("waiting",))
+            await until(lambda: (writer.expire(0.02), waiting.done)[1], 2)
+            assert isinstance(await waiting, Stalled)
+            assert writer.failing
+        await until(lambda: not writer.failing and not len(writer))
+        await writer.call(lambda _: None)
+        assert notes(writer)[-2:] == ["last", "waiting"]  # it became durable all the same

@@ -335,3 +335,33 @@ async def test_rows_are_made_and_removed_a_few_beside_each_transaction(tmp_path:
             made.append(count())
         assert all(later - before <= 2 * ROWS_MAX for before, later in pairwise(made))
         assert len(made) > 1
+
+
+async def test_a_crash_at_any_commit_while_rows_are_removed_brings_nothing_back(
+    tmp_path: Path,
+) -> None:
+    clock, count = Clock(), 2 * ROWS_MAX + 8
+    left: list[Path] = []
+
+    def crash(sql: str) -> None:
+        """On the writer's thread: a kill before this transaction leaves what the files hold now."""
+        if sql.startswith(("BEGIN", "INSERT INTO log")):
+            left.append(crashed(tmp_path / "a", tmp_path / f"{len(left)}"))
+
+    async with opened(tmp_path / "a", clock=clock, done_hold_seconds=0.0) as journal:
+        for _ in range(count):
+            closed(journal, await kept(journal, an_intent("a")))
+        await written(journal)
+        await journal.writer.call(lambda db: db.set_trace_callback(crash))
+        for _ in range(8):
+            await ticked(journal, clock)
+        await journal.writer.call(lambda db: db.set_trace_callback(None))
+        assert (log_rows(journal), row_ids(journal)) == ([], [])
+    held = set()
+    for copy in left:
+        held.add(rows(copy / "journal.db", "SELECT count(*) FROM intents")[0][0])
+        tally = Tally()
+        async with opened(copy, tally) as other:
+            assert await other.standing(OWED) == []
+            assert (tally.accepted, tally.states[State.DONE]) == (count, count)
+    assert any(0 < each < count for each in held)  # some came in the midst of it
