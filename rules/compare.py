@@ -9,12 +9,13 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Protocol
 
 from msgspec import Struct
-from xxhash import xxh3_128_digest
+from xxhash import xxh3_128, xxh3_128_digest
 
 from rules.coding import Unreadable, decoded
-from rules.diff import Difference, DiffResult, DiffRules, diff
+from rules.diff import Class, Difference, DiffResult, DiffRules, diff
 from rules.document import Body, Documents, Format, documents
 from rules.framing import same_fields
 from rules.message import Reply
@@ -125,16 +126,24 @@ class Comparison:
             object.__setattr__(self, name, value)
 
 
+class Whole(Struct, frozen=True, gc=False):
+    """What there is to compare of a body that is not kept: its bytes without chunk framing, counted and digested."""
+
+    length: int
+    digest: bytes
+
+
 class Answer(Struct, frozen=True, kw_only=True, gc=False):
     """What is compared of a reply: header names in lower case, the body without chunk framing.
 
-    `truncated` says that `body` is only the start of it.
+    `truncated` says that `body` is only the start of it; `whole`, where it is known, what all of it was.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     truncated: bool = False
+    whole: Whole | None = None
 
 
 def _costly(rules: DiffRules) -> bool:
@@ -161,6 +170,42 @@ def agree(primary: Reply, secondary: Reply, comparison: Comparison) -> Verdict |
 def digest(checksum: Checksum, body: bytes) -> bytes:
     """Digest a body: 16 bytes for xxh3, 4 (big-endian) for crc32, 32 for sha256."""
     return _DIGESTS[checksum](body)
+
+
+class Running(Protocol):
+    """A digest that takes its bytes piece by piece."""
+
+    def update(self, data: bytes, /) -> None:
+        """The next of them."""
+
+    def digest(self) -> bytes:
+        """What `digest` says of all of them."""
+
+
+def running(checksum: Checksum) -> Running:
+    """A digest of no bytes yet."""
+    begin = _RUNNING[checksum]
+    return begin()
+
+
+class _RunningCrc32:
+    """zlib has the function only."""
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def update(self, data: bytes, /) -> None:
+        self._sum = zlib.crc32(data, self._sum)
+
+    def digest(self) -> bytes:
+        return self._sum.to_bytes(4, "big")
+
+
+_RUNNING: Mapping[Checksum, Callable[[], Running]] = {
+    Checksum.XXH3: xxh3_128,
+    Checksum.CRC32: _RunningCrc32,
+    Checksum.SHA256: hashlib.sha256,
+}
 
 
 def _crc32(body: bytes) -> bytes:
@@ -197,8 +242,9 @@ def compare(primary: Answer, secondary: Answer, comparison: Comparison, same: Sa
         return _judged(headers, _NOTHING, "equal_bytes", comparison)
     try:
         if truncated:
-            raise Unreadable("body_too_large")
-        reason, result = _bodies(primary, secondary, comparison, same)
+            reason, result = _by_digest(primary, secondary, comparison)
+        else:
+            reason, result = _bodies(primary, secondary, comparison, same)
         if not result.differences and result.truncated:
             raise Unreadable("too_many_nodes" if result.exhausted else "json_too_deep")
     except Unreadable as error:
@@ -285,7 +331,7 @@ def _bodies(
 ) -> tuple[str, DiffResult]:
     """Decode, parse and diff two bodies: the reason for a match, and what differs."""
     if max(len(primary.body), len(secondary.body)) > comparison.body_bytes_max:
-        raise Unreadable("body_too_large")
+        return _by_digest(primary, secondary, comparison)
     ours, theirs = (_decoded(each, comparison) for each in (primary, secondary))
     if ours.data == theirs.data:
         return "equal_decoded", _NOTHING
@@ -304,11 +350,44 @@ def _bodies(
     return "equal_presence" if presence else f"equal_{read.format}", result
 
 
+def _by_digest(
+    primary: Answer, secondary: Answer, comparison: Comparison
+) -> tuple[str, DiffResult]:
+    """Compare bodies of which one is too long to be looked into, as they came but for chunk framing: the reason
+    for a match, and what differs. Raises Unreadable where one of them is not known to its end."""
+    ours, theirs = (_whole_of(each, comparison.checksum) for each in (primary, secondary))
+    if ours == theirs:
+        return "equal_digest", _NOTHING
+    result = _apart(ours, theirs, comparison)
+    if ours.length != theirs.length:
+        found = tuple(replace(each, kind=Class.LENGTH) for each in result.differences)
+        result = replace(result, differences=found)
+    return "equal_presence", result
+
+
+def _whole_of(answer: Answer, checksum: Checksum) -> Whole:
+    if not answer.truncated:
+        return _whole(answer.body, checksum)
+    if answer.whole is None:
+        raise Unreadable("body_too_large")
+    return answer.whole
+
+
+def _whole(body: bytes, checksum: Checksum) -> Whole:
+    return Whole(len(body), digest(checksum, body))
+
+
 def _as_bytes(primary: bytes, secondary: bytes, comparison: Comparison) -> DiffResult:
-    """The one difference of bodies that have no fields: as long as both have one, not of presence."""
-    if comparison.match is Match.PRESENCE and bool(primary) == bool(secondary):
+    """The one difference of bodies that have no fields."""
+    checksum = comparison.checksum
+    return _apart(_whole(primary, checksum), _whole(secondary, checksum), comparison)
+
+
+def _apart(primary: Whole, secondary: Whole, comparison: Comparison) -> DiffResult:
+    """What is told of bodies that are not equal: as long as both have one, that is no difference of presence."""
+    if comparison.match is Match.PRESENCE and bool(primary.length) == bool(secondary.length):
         return _NOTHING
-    ours, theirs = (_summary(body, comparison.checksum) for body in (primary, secondary))
+    ours, theirs = (_summary(whole, comparison.checksum) for whole in (primary, secondary))
     return diff(ours, theirs, replace(comparison.body_rules, presence=False), at=("body",))
 
 
@@ -318,5 +397,5 @@ def _decoded(answer: Answer, comparison: Comparison) -> Body:
     return Body(data, answer.headers.get("content-type", ""))
 
 
-def _summary(body: bytes, checksum: Checksum) -> str:
-    return f"{len(body)} bytes, {checksum} {digest(checksum, body).hex()[:32]}"
+def _summary(whole: Whole, checksum: Checksum) -> str:
+    return f"{whole.length} bytes, {checksum} {whole.digest.hex()[:32]}"

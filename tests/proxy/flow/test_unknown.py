@@ -429,15 +429,15 @@ async def test_a_start_that_finds_two_unknown_under_one_key_keeps_the_later_one(
         car.legacy.will("/things/1", Fault.RESET)
         await car.ask("PUT", "/things/1", LONG, KEY)
         assert car.states() == {"unknown": 2}
-        shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=no_pipes)
+        left = shutil.ignore_patterns("*.lock", "*-shm", spool.name)
+        shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=left)
     shutil.copy(spool, tmp_path / "b" / "spool")
     async with sidecar(tmp_path / "b", ROUTE) as car:
         await until(lambda: car.app.tally.states[State.SUPERSEDED])
         await car.idle()
 
-        assert rows(car) == [
-            ("superseded", "by intent 2: the client sent it again"), ("unknown", "reset"),
-        ]  # fmt: skip
+        assert rows(car)[0] == ("superseded", "by intent 2: the client sent it again")
+        assert car.states() == {"superseded": 1, "unknown": 1}
 
 
 async def test_what_a_crash_left_at_the_primary_is_unknown_and_settles_as_any(
