@@ -4,11 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test check fix bench image clean
+.PHONY: help demo test lint check fix bench image clean
 help:
 	@echo "make demo   run the main job on two sample backends and print what it found"
 	@echo "make test   install what is needed and run every test"
-	@echo "make check  format, lint, types and the fast tests (under a minute)"
+	@echo "make check  format, lint, types and the fast tests (a minute or two)"
 	@echo "make bench  CPU per request, requests/s and latency beside nginx and Envoy, interleaved"
 	@echo "make fix    format and apply safe fixes"
 	@echo "make image  build the container image"
@@ -27,10 +27,12 @@ test: $(STAMP)
 	@tests/setup
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(STAMP)
+lint: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+check: lint
 	@$(BIN)/python -m pytest -q -m 'not system' $(ARGS)
 
 fix: $(STAMP)

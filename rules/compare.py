@@ -4,16 +4,13 @@ Law: `compare` never guesses. What cannot be read on both sides is `not_comparab
 difference that is certain stays a mismatch all the same.
 """
 
-import hashlib
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Protocol
 
 from msgspec import Struct
-from xxhash import xxh3_128, xxh3_128_digest
 
+from rules.checksum import Checksum, Whole, digest, whole
 from rules.coding import Unreadable, decoded
 from rules.diff import Class, Difference, DiffResult, DiffRules, diff
 from rules.document import Body, Documents, Format, documents
@@ -38,14 +35,6 @@ class VerdictKind(StrEnum):
     NOT_COMPARABLE = "not_comparable"
     SKIPPED = "skipped"  # not compared, by a limit or a setting
     ERROR = "error"  # the comparison itself failed: a defect of ours
-
-
-class Checksum(StrEnum):
-    """The digest of the fast path."""
-
-    XXH3 = "xxh3"
-    CRC32 = "crc32"
-    SHA256 = "sha256"
 
 
 class Match(StrEnum):
@@ -126,13 +115,6 @@ class Comparison:
             object.__setattr__(self, name, value)
 
 
-class Whole(Struct, frozen=True, gc=False):
-    """What there is to compare of a body that is not kept: its bytes without chunk framing, counted and digested."""
-
-    length: int
-    digest: bytes
-
-
 class Answer(Struct, frozen=True, kw_only=True, gc=False):
     """What is compared of a reply: header names in lower case, the body without chunk framing.
 
@@ -165,62 +147,6 @@ def agree(primary: Reply, secondary: Reply, comparison: Comparison) -> Verdict |
     if digest(comparison.checksum, ours) != digest(comparison.checksum, theirs):
         return None
     return _MATCH if same_fields(primary.head, secondary.head, comparison.compared) else None
-
-
-def digest(checksum: Checksum, body: bytes) -> bytes:
-    """Digest a body: 16 bytes for xxh3, 4 (big-endian) for crc32, 32 for sha256."""
-    return _DIGESTS[checksum](body)
-
-
-class Running(Protocol):
-    """A digest that takes its bytes piece by piece."""
-
-    def update(self, data: bytes, /) -> None:
-        """The next of them."""
-
-    def digest(self) -> bytes:
-        """What `digest` says of all of them."""
-
-
-def running(checksum: Checksum) -> Running:
-    """A digest of no bytes yet."""
-    begin = _RUNNING[checksum]
-    return begin()
-
-
-class _RunningCrc32:
-    """zlib has the function only."""
-
-    def __init__(self) -> None:
-        self._sum = 0
-
-    def update(self, data: bytes, /) -> None:
-        self._sum = zlib.crc32(data, self._sum)
-
-    def digest(self) -> bytes:
-        return self._sum.to_bytes(4, "big")
-
-
-_RUNNING: Mapping[Checksum, Callable[[], Running]] = {
-    Checksum.XXH3: xxh3_128,
-    Checksum.CRC32: _RunningCrc32,
-    Checksum.SHA256: hashlib.sha256,
-}
-
-
-def _crc32(body: bytes) -> bytes:
-    return zlib.crc32(body).to_bytes(4, "big")
-
-
-def _sha256(body: bytes) -> bytes:
-    return hashlib.sha256(body).digest()
-
-
-_DIGESTS: Mapping[Checksum, Callable[[bytes], bytes]] = {
-    Checksum.XXH3: xxh3_128_digest,
-    Checksum.CRC32: _crc32,
-    Checksum.SHA256: _sha256,
-}
 
 
 def compare(primary: Answer, secondary: Answer, comparison: Comparison, same: Same) -> Verdict:
@@ -367,27 +293,23 @@ def _by_digest(
 
 def _whole_of(answer: Answer, checksum: Checksum) -> Whole:
     if not answer.truncated:
-        return _whole(answer.body, checksum)
+        return whole(answer.body, checksum)
     if answer.whole is None:
         raise Unreadable("body_too_large")
     return answer.whole
 
 
-def _whole(body: bytes, checksum: Checksum) -> Whole:
-    return Whole(len(body), digest(checksum, body))
-
-
 def _as_bytes(primary: bytes, secondary: bytes, comparison: Comparison) -> DiffResult:
     """The one difference of bodies that have no fields."""
     checksum = comparison.checksum
-    return _apart(_whole(primary, checksum), _whole(secondary, checksum), comparison)
+    return _apart(whole(primary, checksum), whole(secondary, checksum), comparison)
 
 
 def _apart(primary: Whole, secondary: Whole, comparison: Comparison) -> DiffResult:
     """What is told of bodies that are not equal: as long as both have one, that is no difference of presence."""
     if comparison.match is Match.PRESENCE and bool(primary.length) == bool(secondary.length):
         return _NOTHING
-    ours, theirs = (_summary(whole, comparison.checksum) for whole in (primary, secondary))
+    ours, theirs = (_summary(each, comparison.checksum) for each in (primary, secondary))
     return diff(ours, theirs, replace(comparison.body_rules, presence=False), at=("body",))
 
 
@@ -397,5 +319,5 @@ def _decoded(answer: Answer, comparison: Comparison) -> Body:
     return Body(data, answer.headers.get("content-type", ""))
 
 
-def _summary(whole: Whole, checksum: Checksum) -> str:
-    return f"{whole.length} bytes, {checksum} {whole.digest.hex()[:32]}"
+def _summary(body: Whole, checksum: Checksum) -> str:
+    return f"{body.length} bytes, {checksum} {body.digest.hex()[:32]}"

@@ -83,6 +83,9 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
 OWED = frozenset((State.P_DONE, State.S_PENDING, State.S_SENT, State.PARKED))
 """The backlog: the primary has it, the secondary does not (yet)."""
 
+STUCK = frozenset((State.DEAD, State.UNKNOWN))
+"""Nothing moves them by itself, or perhaps nothing does: a person."""
+
 CLOSED = frozenset(
     (State.DONE, State.NOT_SENT, State.P_REJECTED, State.ABORTED, State.SUPERSEDED, State.WAIVED)
 )

@@ -16,7 +16,8 @@ from proxy.control.keys import key
 from proxy.control.owed import Breaker, Delivery, Journal
 from proxy.control.ports import Admin, Listen
 from proxy.control.sides import Backend
-from rules.compare import Checksum, Match, StatusMatch
+from rules.checksum import Checksum
+from rules.compare import Match, StatusMatch
 from rules.message import Side
 from rules.pointer import compile_pattern, parse
 from rules.route import Kill, Mirrored, Ordering, Scope, compile_path

@@ -55,6 +55,7 @@ class Tally:
     tunnels: int = 0
     in_flight: int = 0
     backlog_bytes: int = 0
+    stuck_bytes: int = 0
     outcomes: dict[tuple[Role, str], int] = field(default_factory=dict)
     latencies: dict[Role, Histogram] = field(
         default_factory=lambda: {role: Histogram() for role in Role}

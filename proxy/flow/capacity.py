@@ -17,6 +17,7 @@ from proxy.flow.delivery import Delivery
 from proxy.flow.evidence import Evidence
 from proxy.flow.gaps import Gaps
 from proxy.store.journal import Journal
+from rules.fate import STUCK
 from rules.framing import Refusal
 from rules.level import Condition, Level, Owed, fullness, level
 from rules.route import Skip
@@ -42,8 +43,6 @@ class Capacity:
         told: tuple[Tally, Evidence, Log],
     ) -> None:
         self.level, self.reasons = Level.FULL, tuple[str, ...]()
-        self.hinders = False
-        """Whether a journaled write is to be asked about: `barred`, `has_room`."""
         self.fullness = 0.0
         self._settings = settings
         self._journal = journal
@@ -59,6 +58,11 @@ class Capacity:
         self._is_full = self._is_soft = False
         self._waiting: deque[tuple[float, Slot[bool]]] = deque()
         self.ledger_fails: Callable[[], bool] = lambda: False
+
+    @property
+    def hinders(self) -> bool:
+        """Whether a journaled write is to be asked about: `barred`, `has_room`."""
+        return self._is_full or self._journal.writer.failing
 
     def barred(self) -> Refusal | Skip | None:
         """What becomes of a write that would be journaled: refused, or sent to the primary only, within a gap;
@@ -107,7 +111,6 @@ class Capacity:
                 rejects_backlog=settings.on_backlog_full is not OnBacklogFull.PAUSE_MIRRORING,
             )
         )
-        self.hinders = self._is_full or self._journal.fails
         if (found, reasons) != (self.level, self.reasons):
             self.level, self.reasons = found, reasons
             say = self._log.info if found is Level.FULL else self._log.error
@@ -120,9 +123,14 @@ class Capacity:
             bytes=self._tally.backlog_bytes,
             oldest_s=self._delivery.oldest_s(),
         )
-        self.fullness = fullness(owed, self._most)
-        self._is_full = self.fullness >= (REOPENS_AT if self._is_full else 1.0)
-        self.hinders = self._is_full or self._journal.fails
+        share, tally = fullness(owed, self._most), self._tally
+        self._is_full = share >= (REOPENS_AT if self._is_full else 1.0)
+        standing = Owed(
+            rows=owed.rows + sum(tally.states[state] for state in STUCK),
+            bytes=owed.bytes + tally.stuck_bytes,
+            oldest_s=owed.oldest_s,
+        )
+        self.fullness = fullness(standing, self._most)  # what waits for a person takes room, too
 
     def _note_soft(self) -> None:
         soft = self.fullness * 100 >= self._settings.backlog_soft_percent

@@ -259,8 +259,17 @@ class Delivery:
         if not is_confirmed(tried.outcome, applied_redirects=job.route.applied_redirects):
             step = after_secondary(tried.outcome, self._try(intent, job, tried), self._limits)
         self._conclude(intent, step, tried)
-        if step.event is not _RETRY:
+        if step.event is _RETRY:
+            return
+        if tried.open:
+            rooms.fibers.start(self._complete(intent, job, prepared, tried))
+        else:
             rooms.evidence.record(intent.id, job, tried, intent.category)
+
+    async def _complete(self, intent: Intent, job: Job, prepared: Prepared, tried: Tried) -> None:
+        """The verdict on a long reply, when it has passed: the write is done, and its lanes go on without it."""
+        tried = await self._rooms.secondary.complete(job, prepared, tried)
+        self._rooms.evidence.record(intent.id, job, tried, intent.category)
 
     def _job(self, intent: Intent, request: Request, reply: Reply) -> Job:
         return Job(
@@ -269,6 +278,7 @@ class Delivery:
             request=request,
             reply=reply,
             key=f"twinwrite-{self._rooms.journal.id}-{intent.id}",
+            passing=intent.passing,
         )
 
     def _try(self, intent: Intent, job: Job, tried: Tried) -> Try:

@@ -14,6 +14,7 @@ from proxy.wire.downstream import Downstream
 from proxy.wire.sink import Sink
 from rules.forwarded import Forwarding, forwarded
 from rules.framing import Refusal, RequestHead, with_line
+from rules.message import Framing
 from rules.outbound import VIA
 from rules.route import Plan, Policy, Skip, plan
 from rules.stage import DUTIES, Mirror
@@ -21,6 +22,7 @@ from rules.trace import FLAGS, NUMBER_BITS, traced
 from rules.upgrade import forwarded_once_more
 
 _NONE, _JOURNAL = Mirror.NONE, Mirror.JOURNAL
+_CHUNKED = Framing.CHUNKED
 _FOR_US = frozenset(
     ("CONNECT", "OPTIONS", "TRACE")
 )  # methods that say something to whoever passes them on
@@ -65,26 +67,28 @@ class Door:
             return Write(client, head, chosen, policy, rooms)
         if isinstance(barred, Refusal):
             return barred
-        if rooms.unknown.lanes and barred is not None and barred is not Skip.ROUTE:
-            rooms.unknown.passed(chosen.route.entity or chosen.route.name, chosen.route.name)
-        if barred in GAPS and not self._in_gap(chosen, barred):
+        if barred is None:
+            rooms.tally.relayed += 1
+        elif not self._may_stream(chosen, barred, head):
             write = Write(client, head, chosen, policy, rooms)
             write.gap = barred
             return write
-        if barred is not None:
-            rooms.tally.skip(barred)
-        else:
-            rooms.tally.relayed += 1
         return self._relay(client, head, chosen, way.head(sent))
 
-    def _in_gap(self, chosen: Plan, reason: Skip) -> bool:
-        """Count a write within its gap, where it is one; False: it is the first, and the gap is to be begun."""
-        if DUTIES[chosen.stage].mirror is not _JOURNAL:
-            return True
-        gaps, category = self._rooms.gaps, chosen.category.name
-        if not gaps.is_open(category, reason):
-            return False
-        gaps.note(category, reason)
+    def _may_stream(self, chosen: Plan, reason: Skip, head: RequestHead) -> bool:
+        """Count a write that goes to the primary only; False: it begins a gap, which is to be on disk before."""
+        rooms, route = self._rooms, chosen.route
+        if rooms.unknown.lanes and reason is not Skip.ROUTE:
+            rooms.unknown.passed(route.entity or route.name, route.name)
+        if reason in GAPS and DUTIES[chosen.stage].mirror is _JOURNAL:
+            category = chosen.category.name
+            if not rooms.gaps.is_open(category, reason):
+                if head.length <= rooms.at_once and head.framing is not _CHUNKED:
+                    return False
+                # A long body streams: a disk that takes nothing could not keep it until the gap has begun.
+                rooms.fibers.start(rooms.gaps.begin(category, reason))
+            rooms.gaps.note(category, reason)
+        rooms.tally.skip(reason)
         return True
 
     def _relay(self, client: Downstream, head: RequestHead, chosen: Plan, sent: bytes) -> Relay:

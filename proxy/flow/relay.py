@@ -7,6 +7,7 @@ writer at the other, and never fills memory.
 import asyncio
 
 from proxy.fiber import Fibers
+from proxy.flow.passing import Passing
 from proxy.wire.connection import Connection
 from proxy.wire.downstream import Downstream
 from proxy.wire.pool import Pool
@@ -64,6 +65,31 @@ class Streamed:
         """The client went away: the exchange is of no more use."""
         if self.connection is not None and self.connection.serves(self):
             self.connection.abandon()
+
+
+class Measured(Streamed):
+    """The rest of a reply that is to be compared: measured as it is passed on."""
+
+    __slots__ = ("_passing",)
+
+    def __init__(self, client: Downstream, connection: Connection, passing: Passing) -> None:
+        Streamed.__init__(self, client, connection, begun=True)
+        self._passing = passing
+
+    def data(self, data: bytes, ended: bool) -> None:
+        """Part of Receiver: the client comes first."""
+        Streamed.data(self, data, ended)
+        self._passing.add(data, ended=ended)
+
+    def failed(self, failure: Failure) -> None:
+        """Part of Receiver."""
+        Streamed.failed(self, failure)
+        self._passing.broke()
+
+    def client_gone(self) -> None:
+        """The client went away, and with it the rest."""
+        Streamed.client_gone(self)
+        self._passing.broke()
 
 
 class Relay:

@@ -4,23 +4,25 @@ Law: it decides nothing and changes no state; what it found out is one `Tried` v
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from time import thread_time
 from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from proxy.control.tally import Tally
 from proxy.flow.exit import Exit
 from proxy.flow.identities import Identities
+from proxy.flow.passing import Drain, Passing
 from proxy.store.batch import StoreError
 from proxy.wire.body import in_memory
-from proxy.wire.pool import Pool
+from proxy.wire.pool import Exchange, Pool
+from rules.checksum import Whole
 from rules.coding import Unreadable
-from rules.compare import Answer, Verdict, VerdictKind, agree, compare
+from rules.compare import Answer, Comparison, Verdict, VerdictKind, agree, compare
 from rules.framing import field, joined, with_line
 from rules.identity import (
     Key,
@@ -53,19 +55,30 @@ _NO_REPLY = Verdict(kind=VerdictKind.NOT_COMPARABLE, reason="no_primary_reply")
 _DEFECT = Verdict(kind=VerdictKind.ERROR, reason="defect")
 _SECONDARY = Role.SECONDARY
 _NOTHING: Mapping[Key, str] = {}
+_TOO_LARGE = "body_too_large"
 
 REPLY_BYTES_MAX = 65536
 """What is kept of a reply that is not compared: enough for a dead letter's last word."""
 
 
+Wholes = tuple[Whole | None, Whole | None]
+"""What is known of bodies that are not kept: the primary's, and the secondary's."""
+
+_UNKNOWN: Wholes = (None, None)
+
+
 class Job(Struct, frozen=True, kw_only=True, gc=False):
-    """A write for the secondary. `key` is the Idempotency-Key to mint: the same at every try."""
+    """A write for the secondary. `key` is the Idempotency-Key to mint: the same at every try.
+
+    `passing`: what the reply will have been, where it is truncated and still measured.
+    """
 
     route: Route
     primary: Side
     request: Request
     reply: Reply
     key: str
+    passing: Awaitable[Whole | None] | None = None
 
 
 class Prepared(Struct, frozen=True, gc=False):
@@ -88,12 +101,27 @@ class Untranslatable(Struct, frozen=True, gc=False):
 
 
 class Tried(Struct, frozen=True, kw_only=True, gc=False):
-    """What came of a try. `verdict` is None when there is nothing to compare."""
+    """What came of a try. `verdict` is None when there is nothing to compare.
+
+    `open`: it is not there yet; `Secondary.complete` waits for it. `passing`: the rest of the outcome's body.
+    """
 
     request: Request
     outcome: Outcome
     verdict: Verdict | None = None
     pairs: tuple[Pair, ...] = ()
+    open: bool = False
+    passing: Passing | None = None
+
+
+class _Deaf:
+    """A Hearer, so that the rest of a long reply waits for who measures it."""
+
+    def interim(self, status: int, head: bytes) -> None:
+        """Nobody wants to know."""
+
+
+_DEAF = _Deaf()
 
 
 class Secondary:
@@ -159,24 +187,51 @@ class Secondary:
         head = self._exits[OTHER[job.primary]].head(request.head)
         if _KEY_LINE not in head.lower():
             head = with_line(head, f"{IDEMPOTENCY_KEY}: {job.key}".encode())
-        outcome = await self._pools[OTHER[job.primary]].ask(request, head, limit)
+        hearer = None if comparison is None else _DEAF
+        exchange = self._pools[OTHER[job.primary]].ask(request, head, limit, hearer)
+        outcome = await exchange
         self._tally.outcome(_SECONDARY, outcome)
         if isinstance(outcome, Failure):
             return Tried(request=request, outcome=outcome)
+        passing = None
+        if outcome.truncated and comparison is not None:
+            passing = _drained(exchange, outcome, comparison)
         pairs = harvest(job.route.harvests, job.reply, outcome) if job.route.harvests else ()
         if pairs:
             with suppress(StoreError):  # then a contradiction is seen by the table, not counted
                 await self._identities.recall(pairs, job.primary)
-        comparison = job.route.comparison
         verdict = None if comparison is None else agree(job.reply, outcome, comparison)
         if verdict is None:
             verdict = await self._judge(job, outcome, pairs, prepared.found)
+            if verdict is not None and _is_open(job, outcome, verdict):
+                return Tried(
+                    request=request, outcome=outcome, pairs=pairs, open=True, passing=passing
+                )
         if verdict is not None:
             self._tally.judged(job.route.name, job.route.category, verdict)
         return Tried(request=request, outcome=outcome, pairs=pairs, verdict=verdict)
 
+    async def complete(self, job: Job, prepared: Prepared, tried: Tried) -> Tried:
+        """An open try with its verdict: once what is too long to be kept has passed on both sides, however slowly
+        the client takes its reply.
+        """
+        outcome, passing = tried.outcome, tried.passing
+        assert isinstance(outcome, Reply)
+        ours, theirs = None, None if passing is None else await passing
+        if job.passing is not None and (passing is None or theirs is not None):
+            ours = await job.passing
+        verdict = await self._judge(job, outcome, tried.pairs, prepared.found, (ours, theirs))
+        assert verdict is not None
+        self._tally.judged(job.route.name, job.route.category, verdict)
+        return structs.replace(tried, verdict=verdict, open=False, passing=None)
+
     async def _judge(
-        self, job: Job, outcome: Reply, pairs: tuple[Pair, ...], found: Mapping[Key, str]
+        self,
+        job: Job,
+        outcome: Reply,
+        pairs: tuple[Pair, ...],
+        found: Mapping[Key, str],
+        wholes: Wholes = _UNKNOWN,
     ) -> Verdict | None:
         """Small bodies at once; larger ones in the one thread for it, or skipped when it is far behind.
 
@@ -190,9 +245,9 @@ class Secondary:
         self._comparing += apart
         try:
             if apart:
-                verdict, seconds = await self._apart(_timed, job, outcome, pairs, found)
+                verdict, seconds = await self._apart(_timed, job, outcome, pairs, found, wholes)
             else:
-                verdict, seconds = _timed(job, outcome, pairs, found)
+                verdict, seconds = _timed(job, outcome, pairs, found, wholes)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told and counted
             context = {"message": "a comparison failed", "exception": error}
             self._loop.call_exception_handler(context)
@@ -222,21 +277,36 @@ def _takes_long(primary: Reply, secondary: Reply, *, costly: bool) -> bool:
     return any(field(reply.head, "content-encoding") for reply in (primary, secondary))
 
 
+def _drained(exchange: Exchange, reply: Reply, comparison: Comparison) -> Passing:
+    """What measures the rest of a long reply, which is read and dropped."""
+    assert exchange.connection is not None
+    passing = Passing(comparison.checksum, reply.framing, reply.body)
+    exchange.pass_on(Drain(passing, exchange.connection), streamed=False)
+    return passing
+
+
+def _is_open(job: Job, outcome: Reply, verdict: Verdict) -> bool:
+    """Whether nothing but the length of a body that is still measured stands against a verdict."""
+    if verdict.reason != _TOO_LARGE or verdict.kind is not VerdictKind.NOT_COMPARABLE:
+        return False
+    return job.passing is not None if job.reply.truncated else outcome.truncated
+
+
 def _parts(request: Request, route: Route) -> Parts:
     return parts_of(request, captures(route, request.target) or {})
 
 
 def _timed(
-    job: Job, outcome: Reply, pairs: tuple[Pair, ...], found: Mapping[Key, str]
+    job: Job, outcome: Reply, pairs: tuple[Pair, ...], found: Mapping[Key, str], wholes: Wholes
 ) -> tuple[Verdict | None, float]:
     """What `judge` says, and the CPU seconds that it took."""
     started = thread_time()
-    verdict = judge(job, outcome, pairs, found)
+    verdict = judge(job, outcome, pairs, found, wholes)
     return verdict, thread_time() - started
 
 
 def judge(
-    job: Job, outcome: Reply, pairs: tuple[Pair, ...], found: Mapping[Key, str]
+    job: Job, outcome: Reply, pairs: tuple[Pair, ...], found: Mapping[Key, str], wholes: Wholes
 ) -> Verdict | None:
     """The verdict on the two replies; identities that are pairs count as equal.
 
@@ -250,14 +320,16 @@ def judge(
     same = {(pair.primary, pair.secondary) for pair in pairs}
     same.update((key[1], value) for key, value in found.items())
     names = comparison.names
-    return compare(answer(job.reply, names), answer(outcome, names), comparison, frozenset(same))
+    ours, theirs = answer(job.reply, names, wholes[0]), answer(outcome, names, wholes[1])
+    return compare(ours, theirs, comparison, frozenset(same))
 
 
-def answer(reply: Reply, names: tuple[str, ...]) -> Answer:
+def answer(reply: Reply, names: tuple[str, ...], whole: Whole | None = None) -> Answer:
     """A reply as the comparison sees it: of its headers these only."""
     return Answer(
         status=reply.status,
         headers=joined(reply.head, names),
         body=payload_of(reply),
         truncated=reply.truncated,
+        whole=whole,
     )

@@ -3,12 +3,13 @@
 Law: bounded in number; one too many, an open breaker or a missing identity is a verdict, not a wait.
 """
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from proxy.flow.delivery import Delivery, Rooms
 from proxy.flow.secondary import Job, Prepared
 from proxy.wire.body import discard
+from rules.checksum import Whole
 from rules.compare import Verdict, VerdictKind
 from rules.message import Reply, Request
 from rules.route import Plan
@@ -29,9 +30,16 @@ class Shadow:
         self._key = f"twinwrite-shadow-{rooms.journal.id}-{rooms.journal.now():.6f}"
 
     def write(
-        self, plan: Plan, request: Request, reply: Reply
+        self,
+        plan: Plan,
+        request: Request,
+        reply: Reply,
+        passing: Awaitable[Whole | None] | None = None,
     ) -> Coroutine[Any, None, None] | None:
-        """Take a write that the primary applied: what is to be run for it. Its spool file is removed at the end."""
+        """Take a write that the primary applied: what is to be run for it. Its spool file is removed at the end.
+
+        `passing`: what the reply will have been, where it is truncated.
+        """
         category = plan.category.name
         if self._pending >= self._pending_max or not self._rooms.guard.admit(category):
             self._rooms.evidence.not_compared(plan.route.name, category, _SKIPPED)
@@ -40,11 +48,15 @@ class Shadow:
         self._pending += 1
         self._sent += 1
         key = f"{self._key}-{self._sent}"
-        job = Job(route=plan.route, primary=plan.primary, request=request, reply=reply, key=key)
+        job = Job(
+            route=plan.route, primary=plan.primary, request=request, reply=reply, key=key,
+            passing=passing,
+        )  # fmt: skip
         return self._run(job, category)
 
     async def _run(self, job: Job, category: str) -> None:
         rooms = self._rooms
+        guarded = True
         try:
             prepared = rooms.secondary.ready(job) or await rooms.secondary.prepare(job)
             if not isinstance(prepared, Prepared):
@@ -55,9 +67,13 @@ class Shadow:
             rooms.guard.record(category, tried.outcome, job.reply.latency_s)
             if tried.pairs:
                 self._delivery.learn(tried.pairs, job.primary)
+            if tried.open:
+                guarded = False
+                tried = await rooms.secondary.complete(job, prepared, tried)
             rooms.evidence.record(None, job, tried, category)
         except BaseException:
-            rooms.guard.release(category)
+            if guarded:
+                rooms.guard.release(category)
             raise
         finally:
             self._pending -= 1

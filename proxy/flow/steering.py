@@ -19,7 +19,7 @@ from proxy.control.log import Log
 from proxy.flow.delivery import Delivery
 from proxy.flow.evidence import Evidence
 from proxy.flow.unknown import Unknown
-from proxy.flow.unsettled import Overtaken
+from proxy.flow.unsettled import Asked, Overtaken
 from proxy.store.batch import StoreError
 from proxy.store.intent import Damaged, Intent
 from proxy.store.journal import Journal
@@ -88,6 +88,9 @@ class Settle(Struct, forbid_unknown_fields=True):
     reason: Word
     out_of_order: bool = False
 
+
+ASKED = Refusal(409, "the primary is being asked about it at this moment: look again, then say")
+"""What the primary then says counts, not what a person knew before."""
 
 _FINDINGS = {Outcome.APPLIED: Finding.APPLIED, Outcome.REJECTED: Finding.NOT_APPLIED}
 _SETTLED: Mapping[Outcome, frozenset[State]] = {
@@ -230,8 +233,11 @@ class Steering:
             return _not(found, State.UNKNOWN, _SETTLED[asked.outcome]) or False
         why = f"{asked.outcome} says {asked.by}: {asked.reason}"
         if asked.outcome is Outcome.WAIVE:
+            try:
+                rooms.unknown.waive(intent_id, f"waived by {asked.by}: {asked.reason}")
+            except Asked:
+                return ASKED
             self._tell("settle", intent, asked.by, f"waive: {asked.reason}")
-            rooms.unknown.waive(intent_id, f"waived by {asked.by}: {asked.reason}")
             return True
         if asked.outcome is Outcome.APPLIED:
             refusal = self._held(intent, out_of_order=asked.out_of_order)
@@ -239,6 +245,8 @@ class Steering:
                 return refusal
         try:
             error = await rooms.unknown.settle(intent_id, _FINDINGS[asked.outcome], why)
+        except Asked:
+            return ASKED
         except Overtaken:
             return Refusal(409, "a later write of its lanes began meanwhile: ask for out_of_order")
         except Damaged as damaged:

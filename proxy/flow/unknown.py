@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from proxy.fiber import Slot
 from proxy.flow.repeats import Claim, Repeats, fingerprint_of
-from proxy.flow.unsettled import Overtaken, Rooms, Unsettled
+from proxy.flow.unsettled import Asked, Overtaken, Rooms, Unsettled
 from proxy.store.batch import StoreError, storable
 from proxy.store.intent import Damaged, Intent, Result
 from proxy.store.payload import request_of
@@ -231,6 +231,7 @@ class Unknown:
             if not self._rooms.turnstile.enter(turn, lanes):
                 await turn
             if self._may_be_asked(each):
+                each.asked = True
                 await self._find_out(each, ways)
         except (Damaged, OSError) as error:
             self._leave_to_a_person(each, str(error))
@@ -238,6 +239,7 @@ class Unknown:
             self._rooms.tally.journal_errors += 1
             self._ask_later(each)
         finally:
+            each.asked = False
             self._asking -= 1
             self._rooms.turnstile.leave(turn, lanes)
             self._loop.call_soon(self._pump)  # not from within: many may end at once
@@ -310,22 +312,29 @@ class Unknown:
 
     async def settle(self, intent_id: int, finding: Finding, reason: str) -> StoreError | None:
         """A person's word: applied or not; the intent is in here. Raises Damaged or StoreError when what is to be
-        sent cannot be read, and Overtaken when a later write of its lanes has begun since they said so: then
-        nothing has changed. An error that comes back is that of `Journal.settle`.
+        sent cannot be read, Overtaken when a later write of its lanes has begun since they said so, Asked
+        when the primary is asked at this moment: then nothing has changed. An error that comes back is that of
+        `Journal.settle`.
         """
         each = self._all[intent_id]
         request, was_overtaken = None, each.intent.overtaken
+        if each.asked:
+            raise Asked
         if finding is Finding.APPLIED:
             request = await request_of(self._rooms.journal, each.intent)
             if each.intent.overtaken and not was_overtaken:
                 raise Overtaken
+            if each.asked:
+                raise Asked
         if not self._is_open(each):
             return None
         return await self._settle(each, request, _Told(finding, reason))
 
     def waive(self, intent_id: int, reason: str) -> None:
-        """A person gives it up; the intent is in here."""
+        """A person gives it up; the intent is in here. Raises Asked."""
         each = self._all[intent_id]
+        if each.asked:
+            raise Asked
         self._forget(each)
         self._rooms.journal.conclude(each.intent, Event.WAIVE, Result(reason))
 

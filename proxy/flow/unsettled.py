@@ -35,14 +35,20 @@ class Rooms:
 
 @dataclass(slots=True, eq=False)
 class Unsettled:
-    """One unknown intent. `reached`: answers that settled nothing; `sent_at`: when the primary last got it."""
+    """One unknown intent. `reached`: answers that settled nothing; `sent_at`: when the primary last got it.
+    `asked`: the primary is asked about it at this moment."""
 
     intent: Intent
     sent_at: float
     claim: Claim | None = None
+    asked: bool = False
     tries: int = 0
     reached: int = 0
 
 
 class Overtaken(Exception):
     """A later write of its lanes has begun."""
+
+
+class Asked(Exception):
+    """The primary is asked about it at this moment: what a person knew may not be so any more."""

@@ -11,7 +11,8 @@ from typing import Any
 
 from proxy.fiber import Slot
 from proxy.flow.capacity import BACKLOG_FULL
-from proxy.flow.relay import Streamed
+from proxy.flow.passing import Passing, passing_of
+from proxy.flow.relay import Measured, Streamed
 from proxy.flow.repeats import UNREADABLE, Claim
 from proxy.flow.rooms import Rooms
 from proxy.store.batch import StoreError
@@ -276,7 +277,7 @@ class Write:
                     "kill_switch" if self._policy.kill_switch else rooms.guard.hold(intent.category)
                 )
             if event is _UNKNOWN or self._claim is not None:
-                rooms.unknown.told(intent, event, self._claim)
+                self._tell_unknown(intent, event)
         finally:
             rooms.turnstile.leave(turn, turns)
         try:
@@ -285,13 +286,19 @@ class Write:
             if error is not None:
                 trace = trace_id(request.head)
                 rooms.log.error("settle_failed", intent=intent.id, error=str(error), trace_id=trace)
-            self._answer(exchange, outcome)
+            intent.passing = self._answer(exchange, outcome, compared=event is _APPLIED)
         finally:
             if intent.state is _PENDING:
                 rooms.delivery.release(intent)
             elif event is _APPLIED:
                 rooms.delivery.withdraw(intent)
         return None
+
+    def _tell_unknown(self, intent: Intent, event: Event) -> None:
+        unordered = self._plan.route.ordering is not _SERIALIZE
+        if event is _UNKNOWN and unordered:  # others of its lanes may have begun meanwhile
+            self._rooms.journal.overtake(intent)
+        self._rooms.unknown.told(intent, event, self._claim)
 
     async def _without_journal(self, request: Request, intent: Intent, error: StoreError) -> None:
         self._rooms.log.error("journal_failed", error=str(error), trace_id=trace_id(request.head))
@@ -332,10 +339,10 @@ class Write:
             return None
         exchange = self._ask_primary(request)
         outcome = self._told(await exchange)
-        self._answer(exchange, outcome)
+        passing = self._answer(exchange, outcome, compared=True)
         applied = after_primary(outcome, applied_redirects=self._plan.route.applied_redirects)
         if applied is _APPLIED and isinstance(outcome, Reply):
-            return rooms.shadow.write(self._plan, request, outcome)
+            return rooms.shadow.write(self._plan, request, outcome, passing)
         discard(request)
         return None
 
@@ -360,21 +367,30 @@ class Write:
         self._rooms.tally.outcome(_PRIMARY, outcome)
         return outcome
 
-    def _answer(self, exchange: Exchange, outcome: Outcome) -> None:
+    def _answer(
+        self, exchange: Exchange, outcome: Outcome, *, compared: bool = False
+    ) -> Passing | None:
+        """Answer the client; what measures the rest of the reply, where that is passed on and to be compared."""
         if isinstance(outcome, Failure):
             applied = "may have applied the write" if outcome.sent else "did not get the write"
             detail = f"the primary {applied}: {outcome.detail}"
             self._client.refuse(Refusal(status_of(outcome), detail), reason=outcome.cause)
-            return
+            return None
         self._client.reply(outcome.head, outcome.body, outcome.framing, ended=not outcome.truncated)
         if not outcome.truncated:
-            return
-        assert exchange.connection is not None
+            return None
+        connection = exchange.connection
+        assert connection is not None
         if self._gone:
-            exchange.connection.abandon()
+            connection.abandon()
+            return None
+        passing = passing_of(outcome, self._plan.route.comparison) if compared else None
+        if passing is None:
+            self._streamed = Streamed(self._client, connection, begun=True)
         else:
-            self._streamed = Streamed(self._client, exchange.connection, begun=True)
-            exchange.pass_on(self._streamed)
+            self._streamed = Measured(self._client, connection, passing)
+        exchange.pass_on(self._streamed)
+        return passing
 
     def _intent(self, request: Request, names: tuple[str, ...]) -> Intent:
         plan = self._plan

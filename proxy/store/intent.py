@@ -4,7 +4,7 @@ Law: the payload is exact. Its first member is a version, so that older journals
 encrypted one tells that it is (`proxy.cipher`). What is encrypted belongs to its intent, by id.
 """
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from msgspec.json import encode
 
 from proxy.cipher import SEALED, BadSeal, Cipher, SealedFile
 from proxy.trouble import may_pass
+from rules.checksum import Whole
 from rules.fate import State
 from rules.message import Framing, Reply, Request, Side
 from rules.payload import digest
@@ -38,7 +39,8 @@ class Intent(Struct, eq=False, kw_only=True, gc=False):
 
     `overtaken`: a later write of its lanes went on without it. `has_row`: it has a row of its own (or
     will have when what is queued is durable), and changes go there. `since`: when it was received, by the
-    monotonic clock: ages do not depend on the wall's, which may jump.
+    monotonic clock: ages do not depend on the wall's, which may jump. `passing`: what a primary's reply
+    that is too long to be kept will have been; only in memory.
     """
 
     route: str
@@ -67,6 +69,7 @@ class Intent(Struct, eq=False, kw_only=True, gc=False):
     has_row: bool = False
     overtaken: bool = False
     since: float = 0.0
+    passing: Awaitable[Whole | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from proxy.store.recovery import found, recover, standing
 from proxy.store.spools import Spools, remove
 from proxy.store.writer import Writer
 from proxy.store.young import Young
-from rules.fate import CLOSED, OWED, Event, State, move
+from rules.fate import CLOSED, OWED, STUCK, Event, State, move
 from rules.message import Failure, Outcome, Reply, Request
 from rules.route import Skip
 
@@ -108,7 +108,7 @@ class Journal:
         found = await self.writer.call(partial(recover, cipher=self.cipher))
         self.id, self.redaction_key = found.journal_id, found.redaction_key
         self._next_id, self._next_sequence = found.next_id, found.next_sequence
-        self._tally.backlog_bytes = found.backlog_bytes
+        self._tally.backlog_bytes, self._tally.stuck_bytes = found.backlog_bytes, found.stuck_bytes
         self._tally.journal_errors += found.damaged + found.damaged_rows
         self.damaged = (found.damaged, found.damaged_rows)
         self._found = found.found
@@ -328,11 +328,12 @@ class Journal:
         row = (
             packed, changed.seal, changed.method, changed.target, fingerprint(changed), intent.id,
         )  # fmt: skip
-        error = await self.writer.submit(schema.REPLACE, row)
-        if error is None:
+
+        def durable() -> None:
             intent.seal, intent.spool = changed.seal, None
             intent.method, intent.target = changed.method, changed.target
-        return error
+
+        return await self.writer.submit(schema.REPLACE, row, durable)
 
     def overtake(self, intent: Intent) -> None:
         """A later write of its lanes goes on without this one."""
@@ -375,6 +376,8 @@ class Journal:
         tally.states[following] += 1
         if (before in OWED) is not (following in OWED):
             tally.backlog_bytes += intent.bytes if following in OWED else -intent.bytes
+        if (before in STUCK) is not (following in STUCK):
+            tally.stuck_bytes += intent.bytes if following in STUCK else -intent.bytes
 
     def _closing(self, intent: Intent) -> Callable[[], None] | None:
         """Nothing is owed any more; what is left to do when that is durable."""

@@ -20,7 +20,7 @@ from proxy.store.batch import StoreError, transaction
 from proxy.store.damage import COLUMNS, unclosed, unpacked
 from proxy.store.intent import DIGEST_BYTES, Intent
 from proxy.store.record import Logged, is_sound, replayed
-from rules.fate import CLOSED, OWED, RECOVERY, State, move
+from rules.fate import CLOSED, OWED, RECOVERY, STUCK, State, move
 from rules.payload import digest
 
 DAMAGED_IDS = 1_000_000
@@ -46,6 +46,7 @@ class Recovered:
     next_sequence: int
     states: dict[State, int]
     backlog_bytes: int
+    stuck_bytes: int
     spools: frozenset[str]
     found: list[Intent] = field(default_factory=list, compare=False)
     damaged: int = 0
@@ -189,11 +190,7 @@ def _read(connection: sqlite3.Connection) -> Recovered:
     ):
         if state in states:
             states[State(state)] += count
-    marks = ",".join("?" * len(OWED))
-    (backlog_bytes,) = connection.execute(
-        f"SELECT coalesce(sum(bytes), 0) FROM intents WHERE state IN ({marks})",
-        tuple(OWED),
-    ).fetchone()
+    backlog_bytes, stuck_bytes = (_bytes(connection, each) for each in (OWED, STUCK))
     spools = connection.execute("SELECT spool FROM intents WHERE spool IS NOT NULL").fetchall()
     return Recovered(
         journal_id=meta["journal_id"],
@@ -202,5 +199,15 @@ def _read(connection: sqlite3.Connection) -> Recovered:
         next_sequence=meta["next_sequence"],
         states=states,
         backlog_bytes=backlog_bytes,
+        stuck_bytes=stuck_bytes,
         spools=frozenset(name for (name,) in spools),
     )
+
+
+def _bytes(connection: sqlite3.Connection, states: Collection[State]) -> int:
+    """The size of all intents in these states."""
+    marks = ",".join("?" * len(states))
+    (found,) = connection.execute(
+        f"SELECT coalesce(sum(bytes), 0) FROM intents WHERE state IN ({marks})", tuple(states)
+    ).fetchone()
+    return int(found)

@@ -157,10 +157,11 @@ class Connection(asyncio.Protocol):
         """Whether the exchange under way is this receiver's."""
         return self._receiver is receiver
 
-    def hand_over(self, receiver: Receiver) -> None:
-        """The rest of the reply goes to this receiver, as a stream."""
+    def hand_over(self, receiver: Receiver, *, streamed: bool = True) -> None:
+        """The rest of the reply goes to this receiver: as a stream, or in the time that it had."""
         self._receiver = receiver
-        self.stream()
+        if streamed:
+            self.stream()
         self.flow(reading=True)
 
     def stream(self) -> None:

@@ -101,11 +101,11 @@ class Exchange(Slot[Outcome]):
     def writable(self, ready: bool) -> None:
         """Part of Receiver: a whole request waits in the transport, whatever its length."""
 
-    def pass_on(self, rest: Receiver) -> None:
-        """Let the rest of a truncated reply flow to `rest`."""
+    def pass_on(self, rest: Receiver, *, streamed: bool = True) -> None:
+        """Let the rest of a truncated reply flow to `rest`: as a stream, or in the time that the reply had."""
         assert self.connection is not None
         if self.connection.serves(self):
-            self.connection.hand_over(rest)
+            self.connection.hand_over(rest, streamed=streamed)
         else:
             detail = "the connection ended before the reply did"
             rest.failed(Failure(cause=Cause.RESET, sent=True, detail=detail))

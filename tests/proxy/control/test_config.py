@@ -16,7 +16,8 @@ from proxy.control.settings import Category, Settings
 from proxy.control.settings import Route as RouteSettings
 from proxy.control.sides import Backend
 from rules import breaker, fate
-from rules.compare import Checksum, Comparison
+from rules.checksum import Checksum
+from rules.compare import Comparison
 from rules.framing import RequestHead, parse_request
 from rules.identity import Harvest, Translation
 from rules.message import Side

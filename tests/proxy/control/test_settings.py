@@ -15,7 +15,7 @@ from proxy.control.settings import CATEGORIES, Category, Harvest, Route, Setting
 from proxy.control.sides import Backend
 from proxy.control.tls import BackendTls, ListenTls
 from rules.breaker import Limits
-from rules.compare import Checksum
+from rules.checksum import Checksum
 
 TABLES = (
     Settings, Listen, ListenTls, Admin, Backend, BackendTls, Journal, Delivery, Breaker,

@@ -22,16 +22,21 @@ class Seen:
 
 @dataclass
 class Answer:
-    """A reply. `pieces` follow the body, one write each, as fast as the other end takes them."""
+    """A reply. `pieces` follow the body, one write each, as fast as the other end takes them; in `ends` it ends
+    one byte too early. With a Transfer-Encoding of its own, body and pieces have the chunk lines in them.
+    """
 
     status: int = 200
     body: bytes = b"{}"
     headers: tuple[str, ...] = ("Content-Type: application/json",)
     pieces: tuple[bytes, ...] = ()
+    ends: "Fault | None" = None
 
     def head(self) -> bytes:
-        length = len(self.body) + sum(len(piece) for piece in self.pieces)
+        length = len(self.body) + sum(len(piece) for piece in self.pieces) + (self.ends is not None)
         lines = [f"HTTP/1.1 {self.status} Word", *self.headers, f"Content-Length: {length}", "", ""]
+        if any(line.startswith("Transfer-Encoding:") for line in self.headers):
+            del lines[-3]
         return "\r\n".join(lines).encode()
 
 
@@ -118,7 +123,9 @@ class Scripted:
             await writer.drain()
             self.streamed += len(piece)
         await writer.drain()
-        return True
+        if answer.ends is Fault.HANG:
+            await asyncio.Event().wait()
+        return answer.ends is None
 
     async def _step(self, seen: Seen) -> Answer | Fault:
         steps = self._steps[seen.target]

@@ -97,7 +97,8 @@ async def test_a_live_write_goes_before_the_backlog_of_another_category() -> Non
     while sender.under_way:
         sender.finish()
     live = [at for at, name in enumerate(sender.names) if name.startswith("live")]
-    assert (live[0], live[-1]) < (4 + 2, 4 + 20 + 20 // (BACKLOG_EVERY - 1) + 1)
+    assert live[0] <= 4 + 1
+    assert live[-1] <= 4 + 20 + 20 // (BACKLOG_EVERY - 1)
     assert len(sender.names) == 120
 
 

@@ -396,22 +396,20 @@ async def test_a_damaged_one_is_not_sent_and_can_be_waived(tmp_path: Path) -> No
         assert (await settle(car, "waive"))["changed"] == [{"id": 1, "state": "waived"}]
 
 
-async def test_what_a_person_settles_while_the_primary_is_asked_again_is_settled_once(
-    tmp_path: Path,
+@pytest.mark.parametrize("outcome", ["applied", "rejected", "waive"])
+async def test_while_the_primary_is_asked_again_what_it_says_counts_not_what_a_person_knew(
+    tmp_path: Path, outcome: str
 ) -> None:
     async with sidecar(tmp_path, ROUTE + "reask = true\n", DELIVERY_BACKOFF_FIRST_MS="1") as car:
         gate = Gate()
         car.legacy.will("/things/1", Fault.RESET, gate)
         await car.ask("PUT", "/things/1", b"x")
-        await until(
-            lambda: gate.held
-        )  # it is asked again, and a person knows before the answer comes
-        await settle(car, "rejected")
+        await until(lambda: gate.held)
+        told = await settle(car, outcome)
+        assert [each["status"] for each in told["refused"]] == [409]
         gate.open()
-        await car.idle()
-
-        assert car.states() == {"p_rejected": 1}
-        assert car.new.seen == []
+        await car.done()
+        assert [seen.body for seen in car.new.seen] == [b"x"]
 
 
 async def test_what_a_later_write_overtakes_while_it_is_read_is_not_settled_as_applied(

@@ -129,7 +129,7 @@ async def test_what_version_2_left_dead_or_unknown_may_have_been_overtaken(tmp_p
         await written(journal)
     as_version_2(tmp_path)
     async with opened(tmp_path) as journal:
-        found = await journal.standing(State)
+        found = await journal.standing(list(State))
         assert {(each.id, each.state.value, each.overtaken) for each in found} == {
             (1, "dead", True),
             (2, "unknown", True),

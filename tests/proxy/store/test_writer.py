@@ -569,7 +569,12 @@ async def test_a_disk_that_hangs_in_a_checkpoint_is_noticed_and_recovers(tmp_pat
         async with held(writer):  # from the end of this commit on: the checkpoint stands behind it
             assert await last is None
             waiting = writer.submit(NOTE, ("waiting",))
-            await until(lambda: (writer.expire(0.02), waiting.done)[1], 2)
+
+            def is_noticed() -> bool:
+                writer.expire(0.02)
+                return waiting.done
+
+            await until(is_noticed, 2)
             assert isinstance(await waiting, Stalled)
             assert writer.failing
         await until(lambda: not writer.failing and not len(writer))
