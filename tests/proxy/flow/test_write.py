@@ -346,6 +346,7 @@ async def test_a_write_that_cannot_be_journaled_is_refused_before_anything_is_se
         assert s.states() == {"aborted": 1}
         assert s.legacy.seen == s.new.seen == []
         await disk_broken(s.app.journal, broken=False)
+        await until(lambda: not s.app.journal.fails)
         assert (await s.ask("PUT", "/a", b"x")).status == 200
         await s.done()
 
