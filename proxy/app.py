@@ -106,7 +106,7 @@ class App:
             await self._open_ledger()
             known = await self._journal.gaps.all()
             self._build(self._journal, Gaps(known, self._journal.gaps.keep, time.time, self.log))
-            await self._take_up(self._journal)
+            self._take_up(self._journal)
             if listening:
                 self._listener = Listener(config.listen, self.clients.connect, self._say)
                 await self._listener.open()
@@ -206,7 +206,7 @@ class App:
             if self._ledger.moved is not None:
                 self.log.error("ledger_damaged", moved_to=str(self._ledger.moved))
 
-    async def _take_up(self, journal: Journal) -> None:
+    def _take_up(self, journal: Journal) -> None:
         """Queue what an earlier run owes, before the first new write; StartError if it must not be sent."""
         standing = journal.take(OWED | {State.DEAD})
         owed = [intent for intent in standing if intent.state is not State.DEAD]
@@ -223,7 +223,7 @@ class App:
             log_rows, intents = journal.damaged
             self.log.error("journal_damaged", log_rows=log_rows, dead_letters=intents)
         self.delivery.resume(standing)
-        await self.unknown.resume()
+        self.unknown.resume(standing)
 
     def _hindered(self, intent: Intent) -> str:
         route, policy = self._routes.get(intent.route), self.config.policy

@@ -226,7 +226,13 @@ class Delivery:
         if intent.state not in (State.S_PENDING, State.S_SENT):
             self._leave(intent)  # it was concluded before
             return
-        failed = 0 if isinstance(error, StoreError) else self._failed.get(intent, 0) + 1
+        if isinstance(error, StoreError):
+            failed = 0
+            if self._loop.time() - intent.since >= self._limits.age_max_s:
+                self._conclude(intent, Step(event=Event.BURY, reason=f"unreadable: {error}"))
+                return
+        else:
+            failed = self._failed.get(intent, 0) + 1
         self._failed[intent] = failed
         if failed >= FAILED_MAX:
             self._conclude(intent, Step(event=Event.BURY, reason="internal_error"))

@@ -92,6 +92,13 @@ class Measured(Streamed):
         self._passing.broke()
 
 
+def streamed(client: Downstream, connection: Connection, passing: Passing | None) -> Streamed:
+    """Who passes the rest of a long reply on, measured if there is something to measure it."""
+    if passing is None:
+        return Streamed(client, connection, begun=True)
+    return Measured(client, connection, passing)
+
+
 class Relay:
     """The Sink of one unmirrored request. `receiver` gets the reply."""
 

@@ -119,10 +119,22 @@ class Unknown:
 
     # the life of the registry
 
-    async def resume(self) -> None:
-        """What earlier runs left unknown, with their lanes: before the first new write. Raises StoreError."""
-        for intent in self._rooms.journal.take((State.UNKNOWN,)):
+    def resume(self, others: Iterable[Intent]) -> None:
+        """What earlier runs left unknown, with their lanes: before the first new write.
+
+        `others`: what else stands in the journal. A later one in a lane overtakes; where the log was damaged,
+        nobody knows which ones there were.
+        """
+        journal = self._rooms.journal
+        last: dict[str, int] = {}
+        for other in others:
+            for lane in other.lanes:
+                for name in conflicting(lane):
+                    last[name] = max(last.get(name, 0), other.id)
+        for intent in journal.take((State.UNKNOWN,)):
             intent.attempts = 0  # at the secondary
+            if any(journal.damaged) or any(last.get(lane, 0) > intent.id for lane in intent.lanes):
+                journal.overtake(intent)
             self._take(Unsettled(intent, self._loop.time()))
 
     def start(self) -> None:
@@ -233,9 +245,9 @@ class Unknown:
             if self._may_be_asked(each):
                 each.asked = True
                 await self._find_out(each, ways)
-        except (Damaged, OSError) as error:
+        except Damaged as error:
             self._leave_to_a_person(each, str(error))
-        except StoreError:
+        except (StoreError, OSError):
             self._rooms.tally.journal_errors += 1
             self._ask_later(each)
         finally:

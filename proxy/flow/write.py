@@ -12,7 +12,7 @@ from typing import Any
 from proxy.fiber import Slot
 from proxy.flow.capacity import BACKLOG_FULL
 from proxy.flow.passing import Passing, passing_of
-from proxy.flow.relay import Measured, Streamed
+from proxy.flow.relay import Streamed, streamed
 from proxy.flow.repeats import UNREADABLE, Claim
 from proxy.flow.rooms import Rooms
 from proxy.store.batch import StoreError
@@ -385,10 +385,7 @@ class Write:
             connection.abandon()
             return None
         passing = passing_of(outcome, self._plan.route.comparison) if compared else None
-        if passing is None:
-            self._streamed = Streamed(self._client, connection, begun=True)
-        else:
-            self._streamed = Measured(self._client, connection, passing)
+        self._streamed = streamed(self._client, connection, passing)
         exchange.pass_on(self._streamed)
         return passing
 

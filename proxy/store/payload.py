@@ -7,6 +7,7 @@ import asyncio
 import sqlite3
 
 from proxy.store import schema
+from proxy.store.batch import StoreError
 from proxy.store.intent import Damaged, Intent, unpack_request
 from proxy.store.journal import Journal
 from rules.message import Request
@@ -30,4 +31,7 @@ async def request_of(journal: Journal, intent: Intent) -> Request:
         raise Damaged("the row or its payload is gone")
     spool = None if intent.spool is None else journal.directory / intent.spool
     given = (found[0], found[1], spool, journal.cipher, intent.id)
-    return await asyncio.to_thread(unpack_request, *given)
+    try:
+        return await asyncio.to_thread(unpack_request, *given)
+    except OSError as trouble:  # it may be read later
+        raise StoreError(f"{spool}: {trouble.strerror}") from trouble

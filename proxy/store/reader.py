@@ -118,7 +118,7 @@ def letter(directory: Path, intent_id: int, cipher: Cipher | None = None) -> Let
     spool = None if columns["spool"] is None else directory / columns["spool"]
     try:
         request = unpack_request(packed, digest, spool, cipher, intent_id)
-    except Damaged as error:
+    except (Damaged, OSError) as error:
         return Letter(intent=intent, request=None, trouble=str(error))
     return Letter(intent=intent, request=request)
 

@@ -73,6 +73,7 @@ async def test_a_filled_journal_owes_every_row_and_is_as_its_kind_says(
         await journal.close()
 
 
+@pytest.mark.system
 async def test_a_sidecar_that_owes_starts_and_catches_up(tmp_path: Path) -> None:
     async with Bed.made(tmp_path, Choice(load="own", backends="own")) as bed:
         restarts = Restarts(bed, 40)

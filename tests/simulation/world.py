@@ -219,7 +219,7 @@ class Life:
                 why = "" if intent.state is State.DEAD else self._hindered(intent)
                 assert not why, f"intent {intent.id} is owed {why}"
             self.delivery.resume(standing)
-            await self.unknown.resume()
+            self.unknown.resume(standing)
         except StoreError as error:
             self.crash(f"it cannot start: {error}")
             return

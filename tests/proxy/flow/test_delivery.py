@@ -577,8 +577,31 @@ async def test_a_spool_file_that_changed_is_not_sent(tmp_path: Path, sides: Side
         assert [seen.body for seen in new.seen] == [b"x" * 100]
 
 
+@contextmanager
+def without_reading(file: Path) -> Iterator[None]:
+    """Reading this file is EIO: nothing is at the beginning of a process's memory."""
+    content = file.read_bytes()
+    file.unlink()
+    file.symlink_to("/proc/self/mem")
+    yield
+    file.unlink()
+    file.write_bytes(content)
+
+
+@contextmanager
+def without_opening(_: Path) -> Iterator[None]:
+    """Opening any file is EMFILE."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("trouble", [without_reading, without_opening])
 async def test_a_spool_file_that_cannot_be_read_for_a_while_is_waited_for(
-    tmp_path: Path, sides: Sides
+    tmp_path: Path, sides: Sides, trouble: Callable[[Path], AbstractContextManager[None]]
 ) -> None:
     _, new = sides
     gate = Gate(Answer(503))
@@ -586,15 +609,11 @@ async def test_a_spool_file_that_cannot_be_read_for_a_while_is_waited_for(
     async with background(configured(tmp_path, sides, **FAST)) as b:
         intent = await b.write(spooled(b, b"x" * 100, "a"))
         await until(lambda: gate.held)
-        file = tmp_path / str(intent.spool)
-        file.unlink()
-        file.symlink_to("/proc/self/mem")  # nothing is at its beginning: reading is EIO
-        gate.open()
         await b.write(a_write("/behind"))
-        await until(lambda: b.tally.journal_errors > 1)
-        assert intent.state is State.S_PENDING
-        file.unlink()
-        file.write_bytes(b"x" * 100)
+        with trouble(tmp_path / str(intent.spool)):
+            gate.open()
+            await until(lambda: b.tally.journal_errors > 1)
+            assert intent.state is State.S_PENDING
         await b.done(2)
         assert [seen.body for seen in new.seen] == [b"x" * 100, b"x" * 100, b"{}"]
 

@@ -310,12 +310,39 @@ async def test_where_rules_may_cost_more_smaller_replies_wait_for_the_thread(
         assert found.verdict.kind == kind
 
 
-async def test_a_reply_that_is_too_long_is_not_compared(tmp_path: Path) -> None:
+async def test_a_reply_that_is_too_long_has_its_verdict_when_it_has_passed(tmp_path: Path) -> None:
     async with trying(tmp_path) as (b, _, new):
-        new.always = Answer(200, b"x" * (b.config.compare.body_bytes_max + 1), ())
+        start, rest = b"x" * b.config.compare.body_bytes_max, b"y" * 1_000_000
+        new.always = Answer(200, start, (), (rest,))
+        for body, kind in (
+            (start + rest, VerdictKind.MATCH),
+            (start + rest[1:], VerdictKind.MISMATCH),
+        ):
+            job, prepared = a_job(b, a_request(), a_reply(200, body)), Prepared(a_request(), {})
+            found = await b.rooms.secondary.send(job, prepared)
+            assert (found.open, found.verdict) == (True, None)
+            found = await b.rooms.secondary.complete(job, prepared, found)
+            assert found.verdict is not None
+            assert (found.open, found.verdict.kind) == (False, kind)
+            assert b.tally.agreements["default"][kind] == 1
+        assert repr(b.pools[Side.NEW]).endswith("busy=0 idle=1 waiting=0>")
+
+
+async def test_a_long_reply_of_another_status_is_judged_at_once(tmp_path: Path) -> None:
+    async with trying(tmp_path) as (b, _, new):
+        new.always = Answer(201, b"x" * b.config.compare.body_bytes_max, (), (b"y",) * 9)
         found = await tried(b, a_job(b, a_request()))
         assert found.verdict is not None
-        assert found.verdict.kind is VerdictKind.NOT_COMPARABLE
+        assert (found.verdict.reason, found.open) == ("status", False)
+
+
+async def test_a_cut_reply_that_nobody_measures_is_not_comparable(tmp_path: Path) -> None:
+    async with trying(tmp_path) as (b, _, new):
+        new.always = Answer(200, b"x" * 1_000_000, ())
+        ours = structs.replace(a_reply(200, b"x"), truncated=True)
+        found = await tried(b, a_job(b, a_request(), ours))
+        assert found.verdict is not None
+        assert (found.verdict.kind, found.open) == (VerdictKind.NOT_COMPARABLE, False)
 
 
 async def test_what_is_compared_is_counted_with_its_time_and_the_rules_it_used(

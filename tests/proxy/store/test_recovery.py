@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from proxy.control.tally import Tally
 from proxy.store import reader, schema
@@ -104,6 +105,23 @@ async def test_what_is_owed_comes_back_in_the_primarys_order(tmp_path: Path) -> 
         await written(journal)
         assert [each.id for each in await journal.standing(OWED)][-1] == late.id
         assert late.sequence > max(each.sequence for each in found)
+
+
+@in_both_places
+async def test_what_a_start_found_is_as_its_rows_say_and_is_handed_out_once(
+    tmp_path: Path, made: Made
+) -> None:
+    async with opened(tmp_path / "a") as journal:
+        await in_every_state(journal, made)
+        copy = crashed(tmp_path / "a", tmp_path / "b")
+    async with opened(copy) as journal:
+        for states in (OWED | {State.DEAD}, {State.UNKNOWN}):
+            taken, seen = journal.take(states), await journal.standing(states)
+            assert [structs.asdict(each) | {"since": 0} for each in taken] == [
+                structs.asdict(each) | {"since": 0} for each in seen
+            ]
+            assert taken
+            assert journal.take(states) == []
 
 
 @in_both_places
