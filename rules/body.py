@@ -23,7 +23,7 @@ MEASURED = re.compile(rb"<[0-9]+ bytes, digest [a-p]{16}>")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _BOUNDARY = re.compile(r";\s*boundary=(?:\"([^\"]{1,70})\"|([^\s;,\"]{1,70}))", re.IGNORECASE)
 _PART_NAME = re.compile(r";\s*name=(?:\"([^\"]*)\"|([^\s;\"]*))", re.IGNORECASE)
-_PART_TYPE = re.compile(r"^content-type:\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
+_PART_TYPE = re.compile(r"^content-type:(.*)$", re.IGNORECASE | re.MULTILINE)
 _FORM = "application/x-www-form-urlencoded"
 _LINES = frozenset(
     f"application/{name}" for name in ("x-ndjson", "ndjson", "jsonl", "jsonlines", "x-jsonlines")

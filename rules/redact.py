@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
@@ -61,13 +62,15 @@ _USER = re.compile(r"(?<=://)[^/?#\s\"<>]+(?=@)")
 _QUERY = re.compile(r"(?<=[?&#])[^=&?#\s\"<>]{1,100}=[^&#\s\"<>]*")
 _ASSIGNED = re.compile(r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?=[^\s\"'])")
 _NAME_BACKWARDS = re.compile(r"[\w.\]\[-]{1,100}")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SCHEME = re.compile(r"(?i:basic|bearer|digest|negotiate|token) (?=\S)")
 _ATTRIBUTE = re.compile(  # of Set-Cookie (RFC 6265 4.1.1, and what browsers added)
-    r"\s*(?:(?:domain|expires|max-age|path|priority|samesite)=[^=]*|httponly|partitioned|secure)\s*",
+    r"(?:domain|expires|max-age|path|priority|samesite)=[^=]*|httponly|partitioned|secure",
     re.IGNORECASE,
 )
 _CARD_MIN, _CARD_END = 10**11, 10**19
+_quoted = partial(quote, encoding="utf-8", errors="surrogatepass")  # JSON may hold lone surrogates
+_quoted_plus = partial(quote_plus, encoding="utf-8", errors="surrogatepass")
 NOT_SEARCHED = (ValueError, RecursionError)
 
 
@@ -77,7 +80,7 @@ class Redaction:
     into parsed bodies, by `shapes` and `custom` finders in any text.
 
     A field is hidden where the words of one of `fields` are words of its name: "password" hides
-    "user[password]", "db.password", "NEW_PASSWORD" and "passwordHash", but not "passwords".
+    "user[password]", "DBPassword", "NEW_PASSWORD2" and "passwordHash", but not "passwords".
     """
 
     headers: frozenset[str] = DEFAULT_HEADERS
@@ -106,10 +109,10 @@ class Redaction:
 
 
 def _names(fields: list[str]) -> re.Pattern[str]:
-    """Any of these names, as whole words, with any sign or none between its words."""
+    """Any of these names, as whole words, with any sign or none between its words, and digits around."""
     words = (re.findall(r"[^\W_]+", name) or [name] for name in fields)
     names = "|".join(r"[\W_]?".join(map(re.escape, each)) for each in words)
-    return re.compile(rf"(?<![^\W_])(?:{names})(?![^\W_])" if names else r"(?!)")
+    return re.compile(rf"(?<![^\W\d_])(?:{names})(?![^\W\d_])" if names else r"(?!)")
 
 
 def redact_paths(
@@ -150,7 +153,7 @@ class Masker:
         found = {
             way: mask
             for value, mask in self.echoes.items()
-            for way in (value, json.dumps(value)[1:-1], quote(value, safe=""), quote_plus(value))
+            for way in (value, json.dumps(value)[1:-1], _quoted(value, ""), _quoted_plus(value))
         }
         return sorted(found.items(), key=lambda pair: -len(pair[0]))
 
@@ -242,7 +245,7 @@ class Masker:
             decoded = unquote(text)
             shown = decoded if decoded == text else self.text(decoded, depth + 1)
             if shown != decoded:
-                return quote(shown, safe="/:;,?&=#@ ")
+                return _quoted(shown, "/:;,?&=#@ ")
         return self.assigned(text)
 
     def links(self, text: str, depth: int) -> str:
@@ -282,7 +285,7 @@ class Masker:
     def encoded(self, value: str, depth: int) -> str:
         decoded = unquote_plus(value)
         shown = self.text(decoded, depth + 1)
-        return value if shown == decoded else quote_plus(shown, safe=":/")
+        return value if shown == decoded else _quoted_plus(shown, ":/")
 
     # heads
 
@@ -319,7 +322,7 @@ class Masker:
 
     def attribute(self, part: str) -> str:
         """An attribute of Set-Cookie; anything else there may be another cookie."""
-        return self.text(part) if _ATTRIBUTE.fullmatch(part) else self.hidden(part)
+        return self.text(part) if _ATTRIBUTE.fullmatch(part.strip()) else self.hidden(part)
 
     # documents
 

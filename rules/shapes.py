@@ -6,8 +6,10 @@ than a few dozen characters. A number counts only with its check digits (Luhn, I
 
 import base64
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from operator import itemgetter
 
 Span = tuple[int, int]
 Finder = Callable[[str], Iterator[Span]]
@@ -90,7 +92,8 @@ def _replaced(text: str, spans: list[Span], hide: Callable[[str], str]) -> str:
     marks = [found.span() for found in _MASKED.finditer(text)] if MARK in text else []
     parts, at = [], 0
     for start, end in spans:
-        if start < at or any(low <= start and end <= high for low, high in marks):
+        before = bisect_right(marks, start, key=itemgetter(0))
+        if start < at or (before and end <= marks[before - 1][1]):
             continue
         parts += [text[at:start], hide(text[start:end])]
         at = end

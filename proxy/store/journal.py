@@ -180,6 +180,8 @@ class Journal:
                 intent.reply = outcome
                 reply = pack_reply(outcome, self._settings.reply_bytes_max, self.cipher, intent.id)
                 intent.bytes += len(reply)
+                if intent.state in STUCK:  # an unknown one, settled: as `_move` takes it away
+                    self._tally.stuck_bytes += len(reply)
         intent.primary_status, intent.changed_at = status, self.now()
         self._move(intent, event)
         if event is _APPLIED:

@@ -15,9 +15,10 @@ from rules.message import Request
 
 async def request_of(journal: Journal, intent: Intent) -> Request:
     """The exact request of an intent with a row, from disk; raises Damaged, or StoreError."""
-    error = await journal.writer.submit(schema.NOTHING, ())  # its row may still be on its way
-    if error is not None:
-        raise error
+    if len(journal.writer):  # its row may still be on its way
+        error = await journal.writer.submit(schema.NOTHING, ())
+        if error is not None:
+            raise error
 
     def stored(connection: sqlite3.Connection) -> tuple[bytes | None, bytes | None] | None:
         sql = "SELECT payload, digest FROM intents WHERE id = ?"

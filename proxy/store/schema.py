@@ -131,7 +131,7 @@ SETTLE_CLOSED = _update(2, *(name for name in _SETTLED if name != "reply"), clea
 SEND = _update(3, "state", "changed_at", "attempts")
 CONCLUDE = _update(4, *_CONCLUDED)
 CONCLUDE_CLOSED = _update(5, *_CONCLUDED, cleared=True)
-OVERTAKE = Statement(5, "UPDATE intents SET overtaken = 1 WHERE id = ?")
+OVERTAKE = Statement(5, "UPDATE intents SET overtaken = 1 WHERE id = ?", essential=True)
 REPLACE = Statement(
     5,
     "UPDATE intents SET payload = ?, digest = ?, method = ?, target = ?, fingerprint = ?, spool = NULL"

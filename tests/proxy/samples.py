@@ -166,9 +166,9 @@ async def disk_broken(journal: Journal, *, broken: bool = True) -> None:
 
 @asynccontextmanager
 async def hanging(file: Path) -> AsyncIterator[Callable[[], bool]]:
-    """Whoever reads this file waits until the end, and gets it whole then; yields whether somebody does by now.
+    """Who reads this file waits until the end, and gets it whole then; yields whether somebody does by now.
 
-    It is a pipe meanwhile; up to 64 KiB.
+    It is a pipe meanwhile: for one reader, and up to 64 KiB.
     """
     content, ends = file.read_bytes(), []
     file.unlink()

@@ -1,9 +1,10 @@
 """Delivery: in lane order, with retries, behind the breaker, over restarts, and nothing lost on the way."""
 
 import asyncio
+import resource
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -583,9 +584,11 @@ def without_reading(file: Path) -> Iterator[None]:
     content = file.read_bytes()
     file.unlink()
     file.symlink_to("/proc/self/mem")
-    yield
-    file.unlink()
-    file.write_bytes(content)
+    try:
+        yield
+    finally:
+        file.unlink()
+        file.write_bytes(content)
 
 
 @contextmanager

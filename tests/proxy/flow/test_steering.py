@@ -338,6 +338,15 @@ async def settle(car: Sidecar, outcome: str, **more: object) -> Document:
     return await act(car, "/unknown/settle", ids=[1], outcome=outcome, **WHO, **more)
 
 
+async def test_what_has_been_settled_takes_no_room_any_more(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, ROUTE) as car:
+        await unknown_one(car)
+        assert car.app.tally.stuck_bytes > 0
+        await settle(car, "applied")
+        await car.idle()
+        assert (car.app.tally.stuck_bytes, car.app.tally.backlog_bytes) == (0, 0)
+
+
 async def test_what_was_applied_goes_to_the_secondary_and_is_not_compared(tmp_path: Path) -> None:
     async with sidecar(tmp_path, ROUTE) as car:
         await unknown_one(car)

@@ -9,7 +9,7 @@ from proxy.store.intent import Damaged
 from proxy.store.payload import request_of
 from rules.fate import Event
 from rules.message import Cause, Failure, Request
-from tests.proxy.samples import a_request, an_intent, disk_broken, kept, opened
+from tests.proxy.samples import a_request, an_intent, begun, disk_broken, kept, opened
 
 LOST = Failure(cause=Cause.RESET, sent=True)
 
@@ -45,7 +45,9 @@ async def test_a_row_that_is_gone_is_damaged(tmp_path: Path) -> None:
 
 async def test_a_disk_that_refuses_is_a_store_error(tmp_path: Path) -> None:
     async with opened(tmp_path) as journal:
+        intent = await begun(journal, an_intent("a"))
         await disk_broken(journal)
+        journal.keep(intent)  # its row is on its way, and does not arrive
         with pytest.raises(StoreError):
-            await request_of(journal, an_intent("a", id=17))
+            await request_of(journal, intent)
         await disk_broken(journal, broken=False)
