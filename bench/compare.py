@@ -21,6 +21,7 @@ from bench import machine
 from rules.compare import Answer, Comparison, VerdictKind, agree, compare
 from rules.framing import joined
 from rules.message import Reply
+from rules.same import NONE
 
 SIZES: Mapping[str, int] = {"200 B": 200, "4 KiB": 4096, "256 KiB": 262_144}
 TARGET_RATIO = 50.0
@@ -34,7 +35,6 @@ PROBE_SECONDS = 0.02
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n"
 _LIMITS = Comparison(body_bytes_max=2**20)
-_NONE: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def twinwrite(pair: Pair) -> int:
     """What a delivery does with two replies: the fast path, and where that is no answer the long way."""
     verdict = agree(pair.primary, pair.secondary, _LIMITS)
     if verdict is None:
-        verdict = compare(_answer(pair.primary), _answer(pair.secondary), _LIMITS, _NONE)
+        verdict = compare(_answer(pair.primary), _answer(pair.secondary), _LIMITS, NONE)
     assert verdict.kind in (VerdictKind.MATCH, VerdictKind.MISMATCH)
     return len(verdict.differences)
 

@@ -17,7 +17,9 @@ from pathlib import Path
 from statistics import median
 
 from proxy.control.evidence import Ledger as Settings
+from proxy.control.log import Log
 from proxy.control.tally import Tally
+from proxy.fiber import Fibers
 from proxy.flow.evidence import Evidence
 from proxy.flow.secondary import Job, Tried
 from proxy.store import ledger_reader as reader
@@ -137,7 +139,7 @@ def queries(directory: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "suggest, candidates", partial(reader.groups, directory, day, 500)
     yield "suggest, compared", partial(reader.compared, directory, day)
     group = reader.groups(directory)[0]
-    yield "suggest, values", partial(reader.pairs, directory, group)
+    yield "suggest, values", partial(reader.members, directory, group)
     yield "rules", partial(reader.rules, directory)
 
 
@@ -181,7 +183,8 @@ async def steps(directory: Path) -> None:
 async def on_the_loop(directory: Path) -> None:
     """What `Evidence.record` costs the loop: a match, and a mismatch of two bodies of 300 bytes."""
     ledger = await Ledger.open(directory, Settings(), time.time)
-    evidence = Evidence(ledger, Redaction(key=b"key"), Tally())
+    log = Log()
+    evidence = Evidence(ledger, Redaction(key=b"key"), Tally(), Fibers(log), log)
     route = Route(name="orders", match=Match(path=compile_path("/")))
     body = json.dumps({"id": 1, "note": "abcdefghij klmnopqrst " * 12}).encode()
     head = b"PUT /a HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: 300\r\n\r\n"

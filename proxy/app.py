@@ -61,7 +61,7 @@ from rules.breaker import Breaker
 from rules.fate import OWED, State
 from rules.level import Level
 from rules.message import Side
-from rules.route import Route, hindrance
+from rules.route import Route, hindrance, journals
 from rules.stage import DUTIES
 
 TICK_S = 0.25
@@ -134,7 +134,7 @@ class App:
         self.exits = self._exits(hop)
         self.guard = Guard(config.breaker_limits, self._loop.time)
         self.guard.watch(self._breaker_changed)
-        self.evidence = Evidence(self._ledger, redaction, tally)
+        self.evidence = Evidence(self._ledger, redaction, tally, self.fibers, log)
         gaps.evidence = self.evidence
         identities = Identities(journal.pairs, tally)
         pending_max = config.compare.pending_max
@@ -151,7 +151,7 @@ class App:
         settling = UnknownRooms(
             journal=journal, delivery=self.delivery, turnstile=turnstile, pools=self.pools,
             exits=self.exits, tally=tally, fibers=self.fibers, log=log, route_of=self._route,
-            hindered=self._hindered,
+            hindered=self._hindered, journaled=self._journaled,
         )  # fmt: skip
         quiet_s, ways = config.delivery.probe_quiet_seconds, ways_of(config.routes)
         self.unknown = Unknown(settling, ways, config.fate_limits, quiet_s, random.random)
@@ -228,6 +228,10 @@ class App:
     def _hindered(self, intent: Intent) -> str:
         route, policy = self._routes.get(intent.route), self.config.policy
         return hindrance(intent.primary, intent.target, route, policy)
+
+    def _journaled(self, intent: Intent) -> bool:
+        """Whether every write of an intent's route goes through the journal now."""
+        return journals(self._route(intent.route), self.config.policy) and not self.capacity.hinders
 
     def _say_ready(self, admin: str) -> None:
         for warning in self.config.warnings:

@@ -110,12 +110,18 @@ class Reader(Masker):
     def plain(self, value: object) -> object:
         """What msgpack held as JSON has it; bytes and extensions as their length and digest."""
         if isinstance(value, dict):
-            return {str(self.plain(name)): self.plain(each) for name, each in value.items()}
+            return {self.member_name(name): self.plain(each) for name, each in value.items()}
         if isinstance(value, list | tuple):
             return [self.plain(each) for each in value]
         if value is None or isinstance(value, str | int | float):
             return value
         return self.measured(value if isinstance(value, bytes) else repr(value).encode()).decode()
+
+    def member_name(self, name: object) -> str:
+        """A name in msgpack may be bytes, or no text at all."""
+        if isinstance(name, bytes):
+            return name.decode("utf-8", "backslashreplace")
+        return str(self.plain(name))
 
 
 def _first(pattern: re.Pattern[str], lines: list[str]) -> str:

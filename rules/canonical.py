@@ -5,18 +5,21 @@ member and the two values of an identity leave no trace; how much else is left o
 """
 
 from collections.abc import Collection, Iterator
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from enum import Enum
 from typing import Any
 
 from xxhash import xxh3_128_hexdigest
 
+from rules.pointer import Anywhere
+from rules.same import Spelling
 from rules.tolerance import Rulebook
-from rules.value import DELIMITERS, identity
 
 Path = tuple[str, ...]
 
 
 _DEPTH_MAX = 200  # rules name no places that are deeper
+_EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
 
 
 NODE_COST = 2
@@ -49,22 +52,28 @@ class Digests:
     """Digests of one side's values. Each container is digested once, within a budget."""
 
     def __init__(
-        self, book: Rulebook, names: dict[str, str], sight: Sight, budget: Budget, *, presence: bool
+        self, book: Rulebook, names: Spelling, sight: Sight, budget: Budget, *, presence: bool
     ) -> None:
         """`names`: the text by which each value of an identity counts."""
         self.book = book
         self.names = names
+        self.named = bool(names)
         self.sight = sight
         self.presence = presence
         self.budget = budget
-        self.by_path = book.any
+        self.by_path = book.any or bool(names.numbers)
         self.cost = NODE_COST * (1 + book.weight if self.by_path else 1)
         self.known: dict[int, str] = {}
 
     def elements(self, path: Path, array: list[object], only: Collection[int]) -> list[str]:
         """The digests of these elements of the array at a path. Raises Exhausted."""
         self.spend(len(only))
-        return [self.token((*path, str(index)), array[index]) for index in only]
+        step = self.step(path)
+        return [self.token((*path, step(index)), array[index]) for index in only]
+
+    def step(self, path: Path) -> type[str]:
+        """How an index of the array at a path is written: in one without an order it names no place."""
+        return str if self.book.unordered.first(path) is None else Anywhere
 
     def token(self, path: Path, root: object) -> str:
         """Digest a value, children first and without recursion; a scalar is its own digest."""
@@ -74,19 +83,19 @@ class Digests:
         if isinstance(root, dict | list) and id(root) not in self.known:
             stack.append((path, root))
         while stack:
-            path, value = stack[-1]
+            at, value = stack[-1]
             self.spend(len(value))
             unknown = [
                 (where, child)
-                for _, where, child in self.children(path, value)
+                for _, where, child in self.children(at, value)
                 if isinstance(child, dict | list) and id(child) not in self.known
             ]
             if unknown:
                 stack.extend(unknown)
             else:
                 stack.pop()
-                self.known[id(value)] = self._combined(path, value)
-        return self._leaf(root)
+                self.known[id(value)] = self._combined(at, value)
+        return self._leaf(root, path)
 
     def spend(self, nodes: int) -> None:
         """Count what is about to be digested. Raises Exhausted."""
@@ -107,8 +116,9 @@ class Digests:
                 if self.sight is Sight.FULL or self.book.eats(where) is None:
                     yield known, where, None if self._blank(where) else child
         elif isinstance(value, list):
+            step = self.step(path) if extend else str
             for index, child in enumerate(value):
-                where = (*path, str(index)) if extend else path
+                where = (*path, step(index)) if extend else path
                 yield "", where, None if extend and self._blank(where) else child
 
     def _name(self, path: Path, name: str, value: dict[str, object]) -> str:
@@ -128,27 +138,36 @@ class Digests:
 
     def _combined(self, path: Path, value: object) -> str:
         tokens = []
-        for name, _, child in self.children(path, value):
-            token = self._leaf(child)
+        for name, where, child in self.children(path, value):
+            token = self._leaf(child, where)
             tokens.append(f"{len(name)}:{name}{len(token)}:{token}")
         if isinstance(value, dict) or self.book.unordered.first(path) is not None:
             tokens.sort()
         text = "".join(tokens).encode("utf-8", "surrogatepass")
         return f"{type(value).__name__} {xxh3_128_hexdigest(text)}"
 
-    def _leaf(self, value: object) -> str:
+    def _leaf(self, value: object, path: Path) -> str:
         if isinstance(value, dict | list):
             return self.known[id(value)]
         if self.presence:
             return ""
-        if self.names:
-            parts = DELIMITERS.split(identity(value))
-            if any(part in self.names for part in parts):
-                return "=" + "".join(self.names.get(part, part) for part in parts)
+        if self.named:
+            spelled = self.names.of(value, path)
+            if spelled is not None:
+                return "=" + spelled
         if isinstance(value, str):
             return "s" + value
         if isinstance(value, float) and not value.is_integer():
             return "n" + value.hex()
         if isinstance(value, int | float) and not isinstance(value, bool):
             return f"n{int(value):x}"
+        if isinstance(value, Decimal):
+            return _decimal(value)
         return repr(value)
+
+
+def _decimal(value: Decimal) -> str:
+    """A number that no float holds: a whole one as integers are, any other without zeros at its end."""
+    if value == value.to_integral_value():
+        return f"n{int(value):x}"
+    return f"n{value.normalize(_EXACT)}"

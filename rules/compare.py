@@ -16,8 +16,8 @@ from rules.diff import Class, Difference, DiffResult, DiffRules, diff
 from rules.document import Body, Documents, Format, documents
 from rules.framing import same_fields
 from rules.message import Reply
+from rules.same import NONE, Same
 from rules.tolerance import Rule, RuleKind, for_headers
-from rules.value import Same
 
 INFLATION_MAX = 8
 """A decoded body may be this many times `body_bytes_max`, no more."""
@@ -156,7 +156,7 @@ def compare(primary: Answer, secondary: Answer, comparison: Comparison, same: Sa
     difference is a mismatch, whatever `match` is. Never raises for any bytes; time and memory are
     linear in `body_bytes_max`, beyond that limited by `rules.diff.NODES_MAX`.
     """
-    same = frozenset() if comparison.match is Match.EXACT else same
+    same = NONE if comparison.match is Match.EXACT else same
     if not _same_status(primary.status, secondary.status, comparison.status):
         outer = diff(primary.status, secondary.status, DiffRules(), at=("status",))
         headers = _headers(primary, secondary, comparison, same)
@@ -282,13 +282,22 @@ def _by_digest(
     """Compare bodies of which one is too long to be looked into, as they came but for chunk framing: the reason
     for a match, and what differs. Raises Unreadable where one of them is not known to its end."""
     ours, theirs = (_whole_of(each, comparison.checksum) for each in (primary, secondary))
-    if ours == theirs:
+    codings = [_coding(each) for each in (primary, secondary)]
+    if ours == theirs and codings[0] == codings[1]:
         return "equal_digest", _NOTHING
     result = _apart(ours, theirs, comparison)
+    coded = any(codings) and ours.length > 0 and theirs.length > 0
+    if coded and not result.ignored and comparison.match is not Match.PRESENCE:
+        raise Unreadable("body_too_large")  # one text is coded in many ways
     if ours.length != theirs.length:
         found = tuple(replace(each, kind=Class.LENGTH) for each in result.differences)
         result = replace(result, differences=found)
     return "equal_presence", result
+
+
+def _coding(answer: Answer) -> str:
+    coding = answer.headers.get("content-encoding", "").strip().lower()
+    return "" if coding == "identity" else coding
 
 
 def _whole_of(answer: Answer, checksum: Checksum) -> Whole:

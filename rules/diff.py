@@ -15,8 +15,10 @@ from typing import Any
 
 from rules.canonical import Budget, Digests, Exhausted, Path, Sight
 from rules.pairing import Pairing, places
+from rules.pointer import Anywhere
+from rules.same import NONE, Same, Spelling
 from rules.tolerance import Rule, Rulebook
-from rules.value import CONTAINERS, Same, alike, equal, identical, printable, shown, sort
+from rules.value import CONTAINERS, equal, identical, printable, shown, sort
 
 Array = list[object]
 NODES_MAX = 1_000_000
@@ -83,12 +85,12 @@ class DiffResult:
 
 
 def diff(
-    primary: object, secondary: object, rules: DiffRules, same: Same = frozenset(), at: Path = ()
+    primary: object, secondary: object, rules: DiffRules, same: Same = NONE, at: Path = ()
 ) -> DiffResult:
     """Compare two documents, in document order; paths in the result begin with `at`.
 
-    1 equals 1.0, True is not 1, a number is not a text. `same` are identities whose two values count
-    as equal, also as whole segments inside a text ("/users/17"). Never raises for documents of any
+    1 equals 1.0, True is not 1, a number is not a text. The two values of an identity in `same` count as
+    equal, also as whole segments inside a text ("/users/17"). Never raises for documents of any
     depth; the time is linear in their size, and what goes beyond is counted against `nodes_max`.
     """
     walk = _Walk(rules, same, Budget(rules.nodes_max))
@@ -125,20 +127,18 @@ class _Walk:
     @cached_property
     def digests(self) -> dict[Sight, tuple[Digests, Digests]]:
         """Digests of the primary's values and of the secondary's, by how much they see."""
-        pairs = [(one, other) for one, other in sorted(self.same) if one and other]
-        ours = {one: one for one, _ in pairs}
-        theirs = {other: one for one, other in pairs}
-        vague = dict.fromkeys([*ours, *theirs], "")
+        spellings = (Spelling(self.same, 0), Spelling(self.same, 1))
+        vague = Spelling(self.same, None)
 
-        def made(names: dict[str, str], sight: Sight) -> Digests:
+        def made(names: Spelling, sight: Sight) -> Digests:
             presence = self.rules.presence
             return Digests(self.book, names, sight, self.budget, presence=presence)
 
-        return {
-            Sight.FULL: (made(ours, Sight.FULL), made(theirs, Sight.FULL)),
-            Sight.DECLARED: (made(ours, Sight.DECLARED), made(theirs, Sight.DECLARED)),
-            Sight.VAGUE: (made(vague, Sight.VAGUE), made(vague, Sight.VAGUE)),
-        }
+        def both(sight: Sight) -> tuple[Digests, Digests]:
+            ours, theirs = (vague, vague) if sight is Sight.VAGUE else spellings
+            return made(ours, sight), made(theirs, sight)
+
+        return {sight: both(sight) for sight in Sight}
 
     def run(self, path: Path, primary: object, secondary: object) -> DiffResult:
         self.meet(path, primary, secondary)
@@ -166,11 +166,11 @@ class _Walk:
         ours, theirs = sort(one), sort(other)
         if ours is not theirs:
             containers = ours in CONTAINERS or theirs in CONTAINERS
-            if (containers or not self.rules.presence) and not alike(one, other, self.same):
+            if (containers or not self.rules.presence) and not self.same.alike(one, other, path):
                 self.report(path, Class.TYPE, one, other)
         elif ours in CONTAINERS:
             self.stack.append((path, one, other, None))
-        elif not (self.rules.presence or equal(one, other) or alike(one, other, self.same)):
+        elif not (self.rules.presence or equal(one, other) or self.same.alike(one, other, path)):
             self.report(path, Class.VALUE, one, other)
 
     def enter(self, path: Path, one: object, other: object) -> None:
@@ -223,11 +223,22 @@ class _Walk:
     def alias(
         self, path: Path, name: str, one: dict[str, object], other: dict[str, object]
     ) -> tuple[Rule, str, str] | None:
-        """The other name of a member that the secondary lacks, where it has that one."""
-        found = self.book.renamed.first((*path, name))
-        if found is None or found[2] not in other or found[2] in one:
+        """The other name of a member that the secondary lacks, where it has that one, and that one is not
+        the other name of an earlier member."""
+        found = self.renamed(path, name, one, other)
+        if found is None:
             return None
-        return found
+        back = self.renamed(path, found[2], other, one)
+        return found if back is not None and back[2] == name else None
+
+    def renamed(
+        self, path: Path, name: str, have: dict[str, object], lack: dict[str, object]
+    ) -> tuple[Rule, str, str] | None:
+        """The first rule under whose other name a member may be found on the side that lacks it."""
+        for found in self.book.renamed.found((*path, name)):
+            if found[2] in lack and found[2] not in have:
+                return found
+        return None
 
     def ordered(self, path: Path, one: Array, other: Array) -> None:
         if len(one) != len(other):
@@ -290,7 +301,7 @@ class _Walk:
         start = len(self.stack)
         pairing = Pairing(one, other)
         if rule.key:
-            pairing.by_key(rule.key, *self.digests[Sight.FULL])
+            pairing.by_key(rule.key, path, *self.digests[Sight.FULL])
             self.budget.nodes -= len(one) + len(other)
         self.by_digest(pairing, path, Sight.FULL)
         if self.book.ignoring or self.book.present:
@@ -299,12 +310,12 @@ class _Walk:
             self.by_trial(pairing, path)
         for counterpart, index in sorted(pairing.taken.items(), key=itemgetter(1)):
             if not identical(one[index], other[counterpart]):
-                self.meet((*path, str(index)), one[index], other[counterpart])
+                self.meet((*path, Anywhere(index)), one[index], other[counterpart])
         ours, theirs = pairing.left()
         for index in ours:
-            self.report((*path, str(index)), Class.MISSING, one[index], None)
+            self.report((*path, Anywhere(index)), Class.MISSING, one[index], None)
         for index in theirs:
-            self.report((*path, str(index)), Class.EXTRA, None, other[index])
+            self.report((*path, Anywhere(index)), Class.EXTRA, None, other[index])
         self.stack[start:] = reversed(self.stack[start:])
 
     def by_digest(self, pairing: Pairing, path: Path, sight: Sight) -> None:
@@ -331,7 +342,7 @@ class _Walk:
             pair = (primaries[index], secondaries[counterpart])
             if pair not in known:
                 self.budget.nodes -= _TRY_NODES
-                where = (*path, str(index))
+                where = (*path, Anywhere(index))
                 differs = self.differs(where, one[index], other[counterpart], eating=True)
                 known[pair] = not differs
             return known[pair]
@@ -339,11 +350,12 @@ class _Walk:
         pairing.by_trial(unpaired, [waiting.get(digest, deque()) for digest in ours], fits)
 
     def differs(self, path: Path, one: object, other: object, *, eating: bool) -> bool:
-        """Whether there is a difference; without `eating`, one that a rule would ignore."""
+        """Whether there is a difference; without `eating`, one that a rule takes counts, too."""
         walk = _Walk(self.rules, self.same, self.budget, eating=eating)
         walk.limit = 1
         result = walk.run(path, one, other)
-        return bool(result.differences) or result.truncated
+        taken = bool(result.ignored) and not eating
+        return bool(result.differences) or result.truncated or taken
 
     def report(self, path: Path, kind: Class, one: object, other: object) -> None:
         self.budget.nodes -= self.entry_nodes
@@ -353,7 +365,7 @@ class _Walk:
         elif len(self.found) >= self.limit:
             self.truncated = True
         else:
-            tokens = tuple([printable(token) for token in path])
+            tokens = tuple([str(printable(token)) for token in path])
             ours = "" if kind is Class.EXTRA else shown(one)
             theirs = "" if kind is Class.MISSING else shown(other)
             self.found.append(

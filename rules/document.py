@@ -31,6 +31,7 @@ _LINES = frozenset(
 _MSGPACK = frozenset({"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"})
 _FORM = "application/x-www-form-urlencoded"
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_FOLD = re.compile(r"\r\n[ \t]+")
 _PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))')
 
 
@@ -191,7 +192,10 @@ def _multipart(body: Body) -> object | None:
         raise Unreadable("multipart_too_many_parts")
     if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
         return None
-    parts = [_part(piece) for piece in pieces[1:-1]]
+    inner = [piece.lstrip(b" \t") for piece in pieces[1:-1]]
+    if not all(piece.startswith(b"\r\n") for piece in inner):  # no whole delimiter, or an early end
+        return None
+    parts = [_part(piece) for piece in inner]
     if body.media != "multipart/form-data":
         return [part for _, part in parts]
     found: dict[str, list[object]] = {}
@@ -200,22 +204,45 @@ def _multipart(body: Body) -> object | None:
     return found
 
 
-def _part(piece: bytes) -> tuple[str, dict[str, str]]:
-    """The name of a part, and what there is of it."""
-    head, _, data = piece.lstrip(b" \t").removeprefix(b"\r\n").partition(b"\r\n\r\n")
-    if piece.lstrip(b" \t").startswith(b"\r\n\r\n"):
-        head, data = b"", piece.lstrip(b" \t")[4:]
-    found = {}
-    for line in head.decode("utf-8", "backslashreplace").split("\r\n"):
-        name, _, value = line.partition(":")
-        found[name.strip().lower()] = value.strip()
-    disposition = parameters(";" + found.get("content-disposition", "").partition(";")[2])
-    part = {"value": data.decode("utf-8", "backslashreplace")}
-    if "filename" in disposition:
-        part["filename"] = disposition["filename"]
-    if "content-type" in found:
-        part["content-type"] = found["content-type"]
-    return disposition.get("name", ""), part
+def _part(piece: bytes) -> tuple[str, dict[str, object]]:
+    """The name of a part, and what there is of it; bytes that are no UTF-8 stay distinct."""
+    head, _, data = piece.partition(b"\r\n\r\n")
+    headers = _part_headers(head.decode("utf-8", "surrogateescape"))
+    part: dict[str, object] = {"value": data.decode("utf-8", "surrogateescape")}
+    name = ""
+    if (disposition := headers.pop("content-disposition", None)) is not None:
+        given, rest = _disposition(disposition)
+        name = given.pop("name", "")
+        part |= given
+        if rest != "form-data":
+            headers["content-disposition"] = rest
+    if "content-type" in headers:
+        part["content-type"] = headers.pop("content-type")
+    return name, part | ({"headers": headers} if headers else {})
+
+
+def _disposition(value: str) -> tuple[dict[str, str], str]:
+    """The name and filename of a Content-Disposition, and the rest of it: all, where it is malformed."""
+    kind, semicolon, rest = value.partition(";")
+    given = parameters(semicolon + rest)
+    found = _PARAMETER.findall(semicolon + rest)
+    named: dict[str, str] = {
+        name: given.pop(name) for name in ("name", "filename") if name in given
+    }
+    if len(found) > len(named) + len(given) or _PARAMETER.sub("", semicolon + rest).strip(" \t;"):
+        return named, value
+    others = (f"; {name}={text}" for name, text in sorted(given.items()))
+    return named, "".join((kind.strip().lower(), *others))
+
+
+def _part_headers(head: str) -> dict[str, str]:
+    """The fields of a part by name in lower case; folded lines are one (RFC 5322 2.2.3)."""
+    found: dict[str, str] = {}
+    for line in filter(None, _FOLD.sub(" ", head).split("\r\n")):
+        name, _, value = (text.strip() for text in line.partition(":"))
+        name = name.lower()
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def _texts(bodies: tuple[Body, Body]) -> Documents:

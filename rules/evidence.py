@@ -16,8 +16,8 @@ from rules.coding import Unreadable, decoded
 from rules.diff import Difference
 from rules.framing import field, fields
 from rules.identity import payload_of
-from rules.message import Failure, Outcome, Request, Side
-from rules.redact import Path, Redaction, written
+from rules.message import Failure, Fields, Outcome, Request, Side
+from rules.redact import ECHO_MIN, Path, Redaction, plain_text, written
 
 BODY_CHARACTERS_MAX = 16384
 """What is kept of each body: enough to read, small enough for 100,000 samples."""
@@ -25,6 +25,11 @@ BODY_CHARACTERS_MAX = 16384
 _NOT_REPEATED = ("host", "content-length", "transfer-encoding", "content-encoding")
 """What curl says for itself; the body is kept without its coding."""
 
+_SCHEME = re.compile(r"(?i:basic|bearer|digest|negotiate|token) (?=\S)")
+_ATTRIBUTE = re.compile(  # of Set-Cookie (RFC 6265 4.1.1, and what browsers added)
+    r"(?:domain|expires|max-age|path|priority|samesite)=[^=]*|httponly|partitioned|secure",
+    re.IGNORECASE,
+)
 _TAIL = re.compile(r"(?:[A-Z0-9]{2,6}[ -]){0,8}[^\s\"]*\Z")
 _CUT = "…"
 
@@ -68,13 +73,18 @@ def evidence(
         for name in ("target", "body", "failure"):
             if name in part:
                 part[name] = _without(part[name], ways)
-        part["headers"] = [(name, _without(value, ways)) for name, value in part["headers"]]
+        part["headers"] = [
+            (_without(name, ways), _without(value, ways)) for name, value in part["headers"]
+        ]
         part["body"] = part["body"][:BODY_CHARACTERS_MAX]
     return Kept(
         target=document["request"]["target"],
         differences=tuple(
             replace(
-                each, primary=_without(each.primary, ways), secondary=_without(each.secondary, ways)
+                each,
+                path=tuple(_without(step, ways) for step in each.path),
+                primary=_without(each.primary, ways),
+                secondary=_without(each.secondary, ways),
             )
             for each in shown
         ),
@@ -84,6 +94,8 @@ def evidence(
 
 def _without(text: str, ways: list[tuple[str, str]]) -> str:
     """Hide what was hidden elsewhere."""
+    if len(text) < ECHO_MIN:
+        return text
     for way, mask in ways:
         text = text.replace(way, mask)
     return text
@@ -92,7 +104,8 @@ def _without(text: str, ways: list[tuple[str, str]]) -> str:
 def curl(request: Mapping[str, Any], url: str) -> str:
     """The request of an evidence document as a curl command against a backend's url.
 
-    Exactly this request: no globbing, no path squeezed, no header of curl's own for the body.
+    Exactly this request: no globbing, no path squeezed, no header of curl's own for the body. What a terminal
+    would obey is escaped in $'...' (POSIX 2024 2.2.4), which not every `sh` knows.
     """
     words = ["curl", "-i", "-g", "--path-as-is", "-X", request["method"]]
     words.append(url.rstrip("/") + request["target"])
@@ -104,11 +117,59 @@ def curl(request: Mapping[str, Any], url: str) -> str:
         if "content-type" not in names:
             words += ["-H", "content-type:"]
         words += ["--data-raw", request["body"]]  # --data-binary would read "@name" as a file
-    return shlex.join(words)
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    """A word for a shell, of which nothing but lines is to be seen on a terminal."""
+    if all(sign.isprintable() or sign == "\n" for sign in word):
+        return shlex.quote(word)
+    return "$'" + "".join(map(_octal, word)) + "'"
+
+
+def _octal(sign: str) -> str:
+    if sign.isprintable() and sign not in "\\'":
+        return sign
+    return "".join(f"\\{byte:03o}" for byte in sign.encode())
 
 
 class Keeper(Reader):
     """Masks all parts of one comparison."""
+
+    def target(self, target: str) -> str:
+        """Hide sensitive query values, secrets anywhere, and a user in an absolute target."""
+        path, mark, query = target.partition("?")
+        return self.text(path) + mark + self.form(query)
+
+    def fields(self, fields: Fields) -> Fields:
+        """Hide the values of sensitive headers and of cookies, and secrets in all other values."""
+        return tuple((self.scan(name), self.header(name, value)) for name, value in fields)
+
+    def header(self, name: str, value: str) -> str:
+        lowered = name.lower()
+        hide = lowered in self.redaction.headers
+        if lowered in ("cookie", "set-cookie"):
+            parts = value.split(";")
+            kept = len(parts) if lowered == "cookie" else 1
+            first = [self.cookie(part, hide) for part in parts[:kept]]
+            return ";".join(first + [self.attribute(part) for part in parts[kept:]])
+        if self.sensitive(name):
+            scheme = _SCHEME.match(value)
+            at = 0 if scheme is None else scheme.end()
+            return value[:at] + self.hidden(value[at:])
+        return self.text(value)
+
+    def cookie(self, part: str, hide: bool) -> str:
+        name, equals, value = part.partition("=")
+        if not equals:
+            return self.hidden(part) if hide else self.text(part)
+        if hide or self.sensitive(name):
+            return f"{self.scan(name)}={self.hidden(value)}"
+        return f"{self.scan(name)}={self.encoded(value, 0)}"
+
+    def attribute(self, part: str) -> str:
+        """An attribute of Set-Cookie; anything else there may be another cookie."""
+        return self.text(part) if _ATTRIBUTE.fullmatch(part.strip()) else self.hidden(part)
 
     def side(self, side: Side, outcome: Outcome) -> dict[str, Any]:
         if isinstance(outcome, Failure):
@@ -143,9 +204,7 @@ class Keeper(Reader):
         """
         where = difference.path
         inside = where[1:] if where[:1] == ("body",) else where
-        hide = any(
-            step.lower() in self.redaction.headers or self.sensitive(step) for step in where
-        ) or any(self.named(inside[:end]) for end in range(len(inside) + 1))
+        shown, hide = self.place(where)
         path = inside if self.redaction.paths else None
         values = (difference.primary, difference.secondary)
         if (
@@ -155,16 +214,20 @@ class Keeper(Reader):
         ):
             hide = hide or any(text[:1] == '"' for text in values)
         ours, theirs = (self.value(text, path, hide=hide) for text in values)
-        return replace(difference, path=tuple(map(self.key, where)), primary=ours, secondary=theirs)
+        return replace(difference, path=shown, primary=ours, secondary=theirs)
 
     def value(self, text: str, path: Path | None, *, hide: bool) -> str:
-        """Redact one value of a difference: short JSON, perhaps cut off, or nothing."""
+        """Redact one value of a difference: short JSON, perhaps cut off, or nothing.
+
+        What was hidden elsewhere as a whole is hidden, however short it is.
+        """
         try:
             value = json.loads(text) if text else None
         except (ValueError, RecursionError):
             return self.cut(text, hide=hide or (path is not None and text[:1] in ("{", "[")))
         if not text:
             return text
+        hide = hide or plain_text(value) in self.values
         return self.concealed(value) if hide else written(self.walk(value, path, 0))
 
     def cut(self, text: str, *, hide: bool) -> str:
@@ -172,7 +235,10 @@ class Keeper(Reader):
             return self.hidden(text)
         if not text.endswith(_CUT):
             return self.text(text)
-        shown = self.text(text.removesuffix(_CUT))
+        start = text.removesuffix(_CUT)
+        if any(each.startswith(start.removeprefix('"')) for each in self.values):
+            return self.hidden(text)
+        shown = self.text(start)
         tail = _TAIL.search(shown)
         assert tail is not None
         return shown[: tail.start()] + self.hidden(tail[0]) + _CUT

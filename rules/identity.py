@@ -11,7 +11,9 @@ from rules.chunks import unchunk
 from rules.coding import Unreadable, decoded
 from rules.framing import field, with_line, without
 from rules.message import Reply, Request
+from rules.same import Place, Same
 from rules.source import Parts, Source, read, write
+from rules.source import Place as Where
 
 REPLY_BYTES_MAX = 1_048_576
 """A compressed reply is decoded up to here to look for an identity: replies of creates are small."""
@@ -77,6 +79,26 @@ def harvest(harvests: tuple[Harvest, ...], primary: Reply, secondary: Reply) -> 
         if ours is not None and theirs is not None:
             pairs.append(Pair(wish.kind, ours, theirs))
     return tuple(pairs)
+
+
+def same(
+    wishes: tuple[Harvest | Translation, ...], pairs: tuple[Pair, ...], found: Mapping[Key, str]
+) -> Same:
+    """What stands for one thing in two replies, by what they revealed and what was put into the request.
+
+    `wishes`: all of the route. The field of a request that carries an identity carries it in the reply, too.
+    """
+    known = {(pair.kind, pair.primary, pair.secondary) for pair in pairs}
+    known.update((kind, one, other) for (kind, one), other in found.items())
+    places = ((wish.kind, _place(wish.source)) for wish in wishes if wish.source.place in _REPLIED)
+    return Same(known, places)
+
+
+_REPLIED = (Where.JSON, Where.FORM, Where.HEADER)
+
+
+def _place(source: Source) -> Place:
+    return (source.name.lower(),) if source.place is Where.HEADER else source.tokens or (source.name,)
 
 
 def _value(source: Source, reply: Reply) -> str | None:

@@ -5,6 +5,7 @@ Law: what is not certainly a point in time is None; a time without a zone is tak
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 
 TEXT_CHARACTERS_MAX = 64
 """Longer texts are no points in time."""
@@ -50,8 +51,8 @@ def instant(value: object) -> float | None:
     """
     if isinstance(value, bool):
         return None
-    if isinstance(value, int | float):
-        return _since_epoch(value)
+    if isinstance(value, int | float | Decimal):
+        return _since_epoch(float(value) if isinstance(value, Decimal) else value)
     if not isinstance(value, str) or len(value) > TEXT_CHARACTERS_MAX:
         return None
     text = value.strip(" ")
@@ -81,11 +82,15 @@ def _seconds(found: re.Match[str]) -> float | None:
         year += 2000 if year < 70 else 1900
     hour, minute, second = (int(found[each] or 0) for each in ("hour", "minute", "second"))
     zone = _zone(found["zone"] or "Z")
-    if not 1 <= month <= 12 or not 1 <= day <= _DAYS[month - 1] or zone is None:
+    if not 1 <= month <= 12 or not 1 <= day <= _days_of(year, month) or zone is None:
         return None
-    if hour > 24 or minute > 59 or second > 60:  # 60 is a leap second, 24:00 the end of a day
+    if hour > 24 or minute > 59 or second > 60:  # 60 is a leap second
         return None
     fraction = float(f"0.{found['fraction'] or 0}")
+    if hour == 24 and (
+        minute or second or fraction
+    ):  # 24:00 is the end of a day, nothing is after it
+        return None
     return _days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second + fraction - zone
 
 
@@ -98,6 +103,11 @@ def _zone(text: str) -> int | None:
     if hours > 23 or minutes > 59:
         return None
     return (hours * 3600 + minutes * 60) * (-1 if text[0] == "-" else 1)
+
+
+def _days_of(year: int, month: int) -> int:
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    return _DAYS[month - 1] - (month == 2 and not leap)
 
 
 def _days(year: int, month: int, day: int) -> int:

@@ -21,6 +21,9 @@ SAMPLES_MIN = 3
 OWN_PERCENT_MIN = 50
 """In so many reads of a hundred the primary must differ from itself for that alone to be noise."""
 
+PATH_CHARACTERS_MAX = 500
+"""What is kept of a path: names of fields come from the backends and have no bound."""
+
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')  # RFC 9110 8.8.3
 _ALPHABETS = (("0-9a-f", "hexadecimal"), ("0-9A-F", "hexadecimal"), ("A-Za-z0-9_=/+-", "random"))
@@ -51,7 +54,7 @@ class Observed:
     """What was seen of a field: it differed in `differed` of `compared` comparisons of its route.
 
     `path` is that of its group: "/body/...", "/header/..." or "/status". `pairs` are samples as
-    (primary, secondary), each short JSON, in the order of time. In `own` of `own_compared` reads
+    (primary, secondary), each short JSON, in the order of time; `paths` are their own. In `own` of `own_compared` reads
     two replies of the primary differed there, too (`[compare] baseline_percent`).
     """
 
@@ -61,6 +64,7 @@ class Observed:
     differed: int
     compared: int
     pairs: Sequence[tuple[str, str]]
+    paths: Sequence[str] = ()
     own: int = 0
     own_compared: int = 0
 
@@ -89,7 +93,7 @@ def suggest(
 ) -> tuple[Suggestion, ...]:
     """Of each field that differs in at least `percent_min` % of at least `compared_min` comparisons."""
     return tuple(
-        _with_baseline(_suggestion(each))
+        _certain(_with_baseline(_suggestion(each)))
         for each in observed
         if each.compared >= compared_min and each.percent >= percent_min and _may_be_noise(each)
     )
@@ -102,7 +106,7 @@ def snippet(suggestion: Suggestion, *, everywhere: bool) -> str:
     """
     seen = suggestion.observed
     lines = [
-        f"# route {json.dumps(seen.route)}, {seen.path}: differed in {seen.differed} of"
+        f"# route {json.dumps(seen.route)}, {_toml(seen.path)}: differed in {seen.differed} of"
         f" {seen.compared} comparisons ({seen.percent:.0f} %)",
         f"# {suggestion.why}",
     ]
@@ -117,7 +121,13 @@ def snippet(suggestion: Suggestion, *, everywhere: bool) -> str:
 
 
 def _toml(value: str | float | list[str]) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(sign: str) -> str:
+    """Nothing that a terminal would obey."""
+    return sign if sign.isprintable() else f"\\U{ord(sign):08X}"
 
 
 def _may_be_noise(observed: Observed) -> bool:
@@ -150,6 +160,27 @@ def _with_baseline(found: Suggestion) -> Suggestion:
     if rule is None and 100 * seen.own >= OWN_PERCENT_MIN * seen.own_compared:
         rule = RuleKind.PRESENCE
     return replace(found, rule=rule, why=why)
+
+
+def _certain(found: Suggestion) -> Suggestion:
+    """No rule where its path would be another one, or would name more than what was seen."""
+    why = _unclear(found.observed) if found.rule else ""
+    return replace(found, rule=None, why=f"{found.why}; {why}", keys=()) if why else found
+
+
+def _unclear(seen: Observed) -> str:
+    """What speaks against the path of a group as a pattern. In it `*` stands for numbers and UUIDs: they are
+    indexes of an array for certain only where there is a first one.
+    """
+    if len(seen.path) >= PATH_CHARACTERS_MAX:
+        return "its path is cut off: write the rule by hand"
+    if _MASKED in seen.path or any("*" in path for path in seen.paths):
+        return "its path has names that no rule can name: write it by hand"
+    own = [path.split("/") for path in seen.paths]
+    for at, step in enumerate(seen.path.split("/")):
+        if step == "*" and not any(path[at : at + 1] == ["0"] for path in own):
+            return "members named by a number or a UUID, as it seems: a rule would take their neighbours, too"
+    return ""
 
 
 _Pairs = list[tuple[object, object]]

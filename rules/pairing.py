@@ -5,8 +5,9 @@ Law: a pairing is only ever proposed: what is paired is compared afterwards.
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection
+from decimal import Decimal
 
-from rules.canonical import Digests
+from rules.canonical import Digests, Path
 from rules.pointer import resolve
 
 Array = list[object]
@@ -32,10 +33,10 @@ class Pairing:
             [index for index in range(len(self.other)) if index not in self.taken],
         )
 
-    def by_key(self, key: tuple[str, ...], ours: Digests, theirs: Digests) -> None:
-        """Pair what is named by the value at `key`, where both arrays have that name once."""
-        names = _named(self.one, key, ours)
-        others = _named(self.other, key, theirs)
+    def by_key(self, key: Path, path: Path, ours: Digests, theirs: Digests) -> None:
+        """Pair what is named by the value at `key`, where both arrays, at `path`, have that name once."""
+        names = _named(self.one, key, path, ours)
+        others = _named(self.other, key, path, theirs)
         self.taken |= {others[name]: index for name, index in names.items() if name in others}
 
     def by_digest(self, left: Indexes, digests: tuple[list[str], list[str]]) -> None:
@@ -87,11 +88,11 @@ def places(indexes: Collection[int], digests: list[str]) -> defaultdict[str, deq
     return found
 
 
-def _named(array: Array, key: tuple[str, ...], digests: Digests) -> dict[str, int]:
+def _named(array: Array, key: Path, path: Path, digests: Digests) -> dict[str, int]:
     """The index of each element by the value at its key; those that share one are left out."""
     found = defaultdict(list)
     for index, element in enumerate(array):
         value = resolve(element, key)
-        if isinstance(value, str | int | float):
-            found[digests.token((), value)].append(index)
+        if isinstance(value, str | int | float | Decimal):
+            found[digests.token((*path, str(index), *key), value)].append(index)
     return {name: indexes[0] for name, indexes in found.items() if len(indexes) == 1}

@@ -5,6 +5,7 @@ simply not of the format is None. Time and memory are linear in the bytes.
 """
 
 import json
+from decimal import Decimal, InvalidOperation
 from typing import Never
 
 import msgspec
@@ -16,6 +17,7 @@ from rules.pointer import MISSING, Missing
 
 _HEAD_BYTES = 256  # where a spelling that is not the shortest shows, as a rule
 _BUFFER_BYTES_MAX = 2**31 - 1
+_FLOAT_CHARACTERS_MAX = 16  # a point and 15 digits, which a float keeps (DBL_DIG, C11 5.2.4.2.2)
 _fast = msgspec.json.Decoder().decode
 _spelled = msgspec.json.Encoder().encode
 
@@ -59,11 +61,18 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
-def _float(text: str) -> float:
+def _float(text: str) -> float | Decimal:
+    """A float where the text spells one, in as few digits as tell it apart or in 17; else all its digits."""
     value = float(text)
     if value in (float("inf"), float("-inf")):
         raise Unreadable("json_number_too_large")
-    return value
+    if len(text) <= _FLOAT_CHARACTERS_MAX and "e" not in text and "E" not in text:
+        return value
+    try:
+        exact = Decimal(text)
+    except InvalidOperation:  # an exponent of 19 digits
+        raise Unreadable("json_number_too_long") from None
+    return value if exact in (Decimal(repr(value)), Decimal(f"{value:.16e}")) else exact
 
 
 def _constant(_: str) -> Never:
@@ -76,8 +85,8 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse
 def parse_msgpack(body: bytes) -> object | Missing:
     """The document of one MessagePack object, or MISSING for what is none. Raises Unreadable.
 
-    Names that are no texts are written as Python does. Read by msgpack, not by msgspec: it shows a
-    name that is there twice.
+    Names that are integers are written as texts, as JSON has them; others that are no texts are
+    refused. Read by msgpack, not by msgspec: it shows a name that is there twice.
     """
     if len(body) > _BUFFER_BYTES_MAX:
         raise Unreadable("body_too_large")
@@ -101,7 +110,15 @@ def parse_msgpack(body: bytes) -> object | Missing:
 
 
 def _map(pairs: list[tuple[object, object]]) -> dict[str, object]:
-    members = {name if isinstance(name, str) else repr(name): value for name, value in pairs}
+    members = {_name(name): value for name, value in pairs}
     if len(members) != len(pairs):
         raise Unreadable("msgpack_duplicate_key")
     return members
+
+
+def _name(name: object) -> str:
+    if isinstance(name, str):
+        return name
+    if isinstance(name, int) and not isinstance(name, bool):
+        return str(name)
+    raise Unreadable("msgpack_name")

@@ -31,6 +31,21 @@ class _Wild(Enum):
     MANY = "**"
 
 
+class Anywhere(str):
+    """The index of an element whose place says nothing: no pattern names it but by a wildcard."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """A compiled path pattern; `text` is how it was written, and its name in evidence."""

@@ -15,7 +15,6 @@ from hashlib import blake2b
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 from rules.diff import Difference
-from rules.message import Fields
 from rules.pointer import Pattern
 from rules.shapes import FINDERS, HINT, MARK, Finder, Shape, masked
 
@@ -31,10 +30,12 @@ DEFAULT_HEADERS: frozenset[str] = frozenset(
 DEFAULT_FIELDS: frozenset[str] = frozenset(
     {
         *("password", "passwd", "pwd", "passphrase", "current_password", "new_password"),
-        *("secret", "client_secret", "clientsecret", "client_assertion"),
+        *("secret", "client_secret", "clientsecret", "client_assertion", "code_verifier"),
         *("token", "access_token", "accesstoken", "refresh_token", "refreshtoken"),
         *("id_token", "idtoken", "auth_token", "authtoken", "csrf_token", "session_token"),
+        *("csrf", "xsrf", "csrfmiddlewaretoken", "saml_response"),
         *("api_key", "apikey", "api-key", "x-api-key", "private_key", "privatekey"),
+        *("encryption_key", "signing_key"),
         *("access_key", "passcode", "security_code", "bearer", "jwt"),
         *("credential", "credentials", "authorization", "sessionid", "session_id"),
         *("otp", "pin", "cvv", "cvc", "card_number", "cardnumber", "ssn"),
@@ -53,6 +54,9 @@ ECHO_MIN, ECHO_MAX, ECHOES_MAX = 8, 4096, 100
 """Characters of a hidden value that is hidden wherever it stands again, and how many there may be: a
 shorter one is a word or a number that stands elsewhere by chance."""
 
+NAME_MAX = 256
+"""Characters of a name that is shown."""
+
 Path = tuple[str, ...]
 
 _MASK = re.compile(MARK + "[a-p]{16}")
@@ -60,14 +64,9 @@ _LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")  # no number to
 _STRUCTURED = re.compile(rf"(?<!{MARK[:-1]}):|[=%<{{\[]")
 _USER = re.compile(r"(?<=://)[^/?#\s\"<>]+(?=@)")
 _QUERY = re.compile(r"(?<=[?&#])[^=&?#\s\"<>]{1,100}=[^&#\s\"<>]*")
-_ASSIGNED = re.compile(r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?=[^\s\"'])")
+_ASSIGNED = re.compile(r"[\"']?\s{0,16}[:=]\s{0,16}[\"']?(?=[^\s\"'])")
 _NAME_BACKWARDS = re.compile(r"[\w.\]\[-]{1,100}")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_SCHEME = re.compile(r"(?i:basic|bearer|digest|negotiate|token) (?=\S)")
-_ATTRIBUTE = re.compile(  # of Set-Cookie (RFC 6265 4.1.1, and what browsers added)
-    r"(?:domain|expires|max-age|path|priority|samesite)=[^=]*|httponly|partitioned|secure",
-    re.IGNORECASE,
-)
 _CARD_MIN, _CARD_END = 10**11, 10**19
 _quoted = partial(quote, encoding="utf-8", errors="surrogatepass")  # JSON may hold lone surrogates
 _quoted_plus = partial(quote_plus, encoding="utf-8", errors="surrogatepass")
@@ -121,7 +120,7 @@ def redact_paths(
     """Hide secrets in paths only: enough, and cheap, where only paths are counted."""
     masker = Masker(redaction)
     return tuple(
-        replace(each, path=tuple(map(masker.key, each.path)), primary="", secondary="")
+        replace(each, path=masker.place(each.path)[0], primary="", secondary="")
         for each in differences
     )
 
@@ -129,6 +128,7 @@ def redact_paths(
 class Masker:
     """One redaction at work, over all that belongs to one piece of evidence. `depth` counts the texts
     that a text was found in. `echoes` are secrets that were hidden: they may stand elsewhere, too.
+    `values` are all that were hidden, short ones too.
     `left`: so many more characters of a document are wanted; what lies behind them becomes null.
     """
 
@@ -137,16 +137,21 @@ class Masker:
         self.known: dict[str, bool] = {}
         self.shown: dict[str, str] = {}
         self.echoes: dict[str, str] = {}
+        self.values: set[str] = set()
         self.left = math.inf
 
     def hidden(self, text: str) -> str:
         """The mask of a text; nothing, and a mask, stay."""
         if not text or _MASK.fullmatch(text):
             return text
-        mask = MARK + self.hash(text.encode("utf-8", "surrogatepass"))
+        mask = self.mask(text)
+        self.values.add(text)
         if ECHO_MIN <= len(text) <= ECHO_MAX and len(self.echoes) < ECHOES_MAX:
             self.echoes[text] = mask
         return mask
+
+    def mask(self, text: str) -> str:
+        return MARK + self.hash(text.encode("utf-8", "surrogatepass"))
 
     def ways(self) -> list[tuple[str, str]]:
         """How hidden values may stand elsewhere, quoted or percent-encoded, longest first, and their masks."""
@@ -163,7 +168,8 @@ class Masker:
 
     def concealed(self, value: object) -> str:
         """Hide a parsed value: a text as the same text would be elsewhere, others as their JSON."""
-        return self.hidden(value if isinstance(value, str) else json.dumps(value, sort_keys=True))
+        text = plain_text(value)
+        return self.mask(text) if value is None or isinstance(value, bool) else self.hidden(text)
 
     def measured(self, body: bytes) -> bytes:
         return f"<{len(body)} bytes, digest {self.hash(body)}>".encode()
@@ -171,15 +177,30 @@ class Masker:
     def sensitive(self, name: str) -> bool:
         found = self.known.get(name)
         if found is None:
-            found = self.known[name] = self.mentions(name)
+            found = name.lower() in self.redaction.headers or self.mentions(name)
+            self.known[name] = found
         return found
 
     def key(self, name: str) -> str:
-        """A name as it is shown: it may be a secret itself."""
+        """A name as it is shown: it may be a secret itself, and a very long one is no name."""
         found = self.shown.get(name)
         if found is None:
-            found = self.shown[name] = self.text(name)
+            found = self.text(name) if len(name) <= NAME_MAX else self.hidden(name)
+            self.shown[name] = found
         return found
+
+    def place(self, where: Path) -> tuple[Path, bool]:
+        """A path of a difference as it is shown, and whether the values there are hidden: with a name or a path
+        all below it is, names too.
+        """
+        inside = where[1:] if where[:1] == ("body",) else where
+        above = len(where) - len(inside) - 1
+        shown, hide = [self.key(step) for step in where[:1]], self.named(())
+        for at, step in enumerate(where):
+            if at:
+                shown.append(self.hidden(step) if hide else self.key(step))
+            hide = hide or self.sensitive(step) or self.named(inside[: at - above])
+        return tuple(shown), hide
 
     def mentions(self, text: str) -> bool:
         """Whether a sensitive name stands in a text, as words of their own."""
@@ -287,43 +308,6 @@ class Masker:
         shown = self.text(decoded, depth + 1)
         return value if shown == decoded else _quoted_plus(shown, ":/")
 
-    # heads
-
-    def target(self, target: str) -> str:
-        """Hide sensitive query values, secrets anywhere, and a user in an absolute target."""
-        path, mark, query = target.partition("?")
-        return self.text(path) + mark + self.form(query)
-
-    def fields(self, fields: Fields) -> Fields:
-        """Hide the values of sensitive headers and of cookies, and secrets in all other values."""
-        return tuple((self.scan(name), self.header(name, value)) for name, value in fields)
-
-    def header(self, name: str, value: str) -> str:
-        lowered = name.lower()
-        hide = lowered in self.redaction.headers
-        if lowered in ("cookie", "set-cookie"):
-            parts = value.split(";")
-            kept = len(parts) if lowered == "cookie" else 1
-            first = [self.cookie(part, hide) for part in parts[:kept]]
-            return ";".join(first + [self.attribute(part) for part in parts[kept:]])
-        if hide or self.sensitive(name):
-            scheme = _SCHEME.match(value)
-            at = 0 if scheme is None else scheme.end()
-            return value[:at] + self.hidden(value[at:])
-        return self.text(value)
-
-    def cookie(self, part: str, hide: bool) -> str:
-        name, equals, value = part.partition("=")
-        if not equals:
-            return self.hidden(part) if hide else self.text(part)
-        if hide or self.sensitive(name):
-            return f"{self.scan(name)}={self.hidden(value)}"
-        return f"{self.scan(name)}={self.encoded(value, 0)}"
-
-    def attribute(self, part: str) -> str:
-        """An attribute of Set-Cookie; anything else there may be another cookie."""
-        return self.text(part) if _ATTRIBUTE.fullmatch(part.strip()) else self.hidden(part)
-
     # documents
 
     def json(self, text: str, path: Path | None, depth: int) -> str:
@@ -340,10 +324,12 @@ class Masker:
             return shown_text
         if isinstance(value, dict):
             shown = {}
+            told = value.get("name", value.get("key"))  # {"name": ..., "value": ...}
             for name, each in value.items():
                 if self.left < 0:
                     break
-                hide = self.sensitive(name)
+                named = told if name == "value" and isinstance(told, str) else name
+                hide = self.sensitive(named)
                 below = None if path is None else (*path, name)
                 self.left -= len(name)
                 shown[self.key(name)] = (
@@ -371,6 +357,11 @@ class Masker:
             shown = self.scan(text)
             return value if shown == text else shown
         return value
+
+
+def plain_text(value: object) -> str:
+    """A text as it is, others as their JSON."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def written(value: object) -> str:

@@ -282,6 +282,12 @@ def captures(route: Route, target: str) -> Mapping[str, tuple[int, int]] | None:
     return None if found is None else _spans(found)
 
 
+def journals(route: Route, policy: Policy) -> bool:
+    """Whether each mutating write of a route is journaled under this policy."""
+    planned = _planned(route, policy, mutating=True)
+    return planned.mirror is Mirror.JOURNAL and planned.category.percent >= 100.0
+
+
 def hindrance(primary: Side, target: str, route: Route | None, policy: Policy) -> str:
     """Why a write that an earlier run owes must not be delivered under this policy; "" if it may be."""
     if route is None:

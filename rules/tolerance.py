@@ -6,8 +6,9 @@ What it took is known by its name.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Context, Decimal, InvalidOperation
 from enum import StrEnum
-from math import isclose, isfinite, ulp
+from math import isfinite
 
 from rules.expression import STEPS_MAX, Expression
 from rules.instant import instant
@@ -16,8 +17,8 @@ from rules.pointer import Paths, Pattern
 NUMBER_CHARACTERS_MAX = 64
 """Longer texts are not read as numbers."""
 
-
 _MICROSECOND = 1e-6  # below it a float of our time does not count
+_DISTANCES = Context(prec=128, traps=[])  # twice the digits that are read from a text
 
 
 class RuleKind(StrEnum):
@@ -65,7 +66,7 @@ class Rule:
             case RuleKind.REGEX:
                 return self._fits(one) and self._fits(other)
             case RuleKind.NUMBER:
-                ours, theirs = number(one), number(other)
+                ours, theirs = decimal(one), decimal(other)
                 return ours is not None and theirs is not None and self._near(ours, theirs)
             case RuleKind.TIME:
                 first, second = instant(one), instant(other)
@@ -86,10 +87,15 @@ class Rule:
         steps = (self.expression.steps(written(value) or "") for value in (one, other))
         return sum(min(each, STEPS_MAX) for each in steps) // 4 + 1
 
-    def _near(self, one: float, other: float) -> bool:
+    def _near(self, one: Decimal, other: Decimal) -> bool:
         """Whether they are within one of the distances, as decimals: 1.01 is 0.01 from 1."""
-        rounding = 4 * ulp(max(abs(one), abs(other))) if self.absolute else 0.0
-        return isclose(one, other, rel_tol=self.relative, abs_tol=self.absolute + rounding)
+        if one == other:
+            return True
+        apart = _DISTANCES.abs(_DISTANCES.subtract(one, other))
+        share = _DISTANCES.multiply(
+            Decimal(repr(self.relative)), max(one.copy_abs(), other.copy_abs())
+        )
+        return apart <= max(Decimal(repr(self.absolute)), share)
 
     def _fits(self, value: object) -> bool:
         text = written(value)
@@ -153,11 +159,16 @@ Use = tuple[str, str]
 def unused(rules: Mapping[str, tuple[Rule, ...]], uses: Mapping[Use, int]) -> tuple[Use, ...]:
     """The rules, of each route by its name, that never took a difference away.
 
-    One of `[compare]` is unused when no route used it: its route is then "".
+    One of `[compare]` is unused when no route used it: its route is then "". What `unordered` takes
+    leaves no trace, so these are not among them.
     """
-    everywhere = {rule.name: False for each in rules.values() for rule in each if rule.everywhere}
+    traced = {
+        route: [rule for rule in declared if rule.kind is not RuleKind.UNORDERED]
+        for route, declared in rules.items()
+    }
+    everywhere = {rule.name: False for each in traced.values() for rule in each if rule.everywhere}
     found = []
-    for route, declared in rules.items():
+    for route, declared in traced.items():
         for rule in declared:
             used = uses.get((route, rule.name), 0) > 0
             if rule.everywhere:
@@ -182,14 +193,28 @@ def number(value: object) -> float | None:
     return read if isfinite(read) else None
 
 
+def decimal(value: object) -> Decimal | None:
+    """The same numbers with all their digits: a float as it is spelled, in as few as tell it apart."""
+    if isinstance(value, Decimal):
+        return value
+    if number(value) is None or not isinstance(value, int | float | str):
+        return None
+    try:
+        return Decimal(repr(value) if isinstance(value, float) else value)
+    except InvalidOperation:  # an exponent of 19 digits
+        return None
+
+
 def written(value: object) -> str | None:
     """A scalar as JSON spells it, a text as it is; None for what has no short spelling."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, int | float) and not (isinstance(value, int) and value.bit_length() > 256):
-        return repr(value)
+    if isinstance(value, int | float | Decimal) and not (
+        isinstance(value, int) and value.bit_length() > 256
+    ):
+        return str(value)
     return None
 
 
@@ -199,8 +224,7 @@ def _reads_alike(text: object, value: object) -> bool:
         return False
     if isinstance(value, bool) or value is None:
         return text == written(value)
-    if isinstance(value, int | float):
-        return text == written(value) or (
-            number(text) is not None and number(text) == number(value)
-        )
+    if isinstance(value, int | float | Decimal):
+        spelled = decimal(text)
+        return text == written(value) or (spelled is not None and spelled == decimal(value))
     return False

@@ -1,19 +1,13 @@
-"""Scalars of a document: when two are equal, when they are one identity, and how they are shown.
+"""Scalars of a document: when two are equal, what can be an identity, and how they are shown.
 
 Law: equal means the same to a reader of JSON: 1 is 1.0, true is not 1, a number is not a text.
 """
 
 import json
-import re
+from decimal import Decimal
 from itertools import islice
 
 import msgspec
-
-Same = frozenset[tuple[str, str]]
-"""Values of identities: (primary's, secondary's)."""
-
-DELIMITERS = re.compile(r"([/?#&=;:,\"\s]+)")
-"""Where a text is cut to find identities in it."""
 
 SHOWN_MAX = 200
 """Characters of a value that are shown."""
@@ -21,8 +15,16 @@ SHOWN_MAX = 200
 CONTAINERS = (dict, list)
 """The types that are no scalars."""
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
+_NUMBERS = (float, Decimal)  # what counts as int does, and has a fraction
 _spelled = msgspec.json.Encoder().encode
+
+
+def _odd(value: object) -> str:
+    """What JSON has no type for: a number that a float cannot hold, bytes and points in time of MessagePack."""
+    return str(value) if isinstance(value, Decimal) else repr(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_odd)
 
 
 def identical(one: object, other: object) -> bool:
@@ -38,28 +40,12 @@ def identical(one: object, other: object) -> bool:
 
 def sort(value: object) -> type:
     """The type of a value; numbers have one."""
-    return int if type(value) is float else type(value)
+    return int if type(value) in _NUMBERS else type(value)
 
 
 def equal(one: object, other: object) -> bool:
     """Whether two scalars of one sort are equal; a NaN is equal to a NaN."""
     return one == other or (one != one and other != other)
-
-
-def alike(one: object, other: object, same: Same) -> bool:
-    """Say whether two scalars are the two sides' values of one identity, or texts made of such."""
-    if not same:
-        return False
-    ours, theirs = identity(one), identity(other)
-    if ours and theirs and (ours, theirs) in same:
-        return True
-    if not (isinstance(one, str) and isinstance(other, str)):
-        return False
-    parts, counterparts = DELIMITERS.split(one), DELIMITERS.split(other)
-    return len(parts) == len(counterparts) and all(
-        part == counterpart or (part, counterpart) in same
-        for part, counterpart in zip(parts, counterparts, strict=True)
-    )
 
 
 def identity(value: object) -> str:
@@ -77,6 +63,8 @@ def shown(value: object) -> str:
     try:
         if isinstance(value, dict | list):
             text = "".join(islice(_ENCODER.iterencode(start), SHOWN_MAX + 1))
+        elif isinstance(start, Decimal):
+            text = str(start)
         else:
             text = _ENCODER.encode(start)
     except ValueError:  # an integer with more digits than Python will print

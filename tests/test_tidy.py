@@ -28,6 +28,7 @@ LEVELS: dict[str, int] = {
     "rules.expression": 0,
     "rules.instant": 0,
     "rules.value": 0,
+    "rules.same": 1,
     "rules.tolerance": 1,
     "rules.canonical": 2,
     "rules.parsing": 2,

@@ -65,23 +65,27 @@ def _observed(directory: Path, chosen: Chosen, bounds: tuple[float, int]) -> lis
     compared = reader.compared(directory, chosen)
     own = reader.baseline(directory, chosen)
     percent, at_least = bounds
-    return [
-        Observed(
+    found = []
+    for group in reader.groups(directory, chosen, GROUPS_MAX):
+        count = compared.get(group["route"], 0)
+        if count < at_least or 100 * group["count"] < percent * count:
+            continue
+        samples = reader.members(directory, group)
+        seen = Observed(
             route=group["route"], path=group["path"], kind=group["kind"], differed=group["count"],
-            compared=count, pairs=reader.pairs(directory, group),
+            compared=count, pairs=[(each["primary"], each["secondary"]) for each in samples],
+            paths=[each["path"] for each in samples],
             own=own.get((group["route"], group["path"], group["kind"]), 0),
             own_compared=own.get((group["route"], "", ""), 0),
-        )
-        for group in reader.groups(directory, chosen, GROUPS_MAX)
-        if (count := compared.get(group["route"], 0)) >= at_least
-        and 100 * group["count"] >= percent * count
-    ]  # fmt: skip
+        )  # fmt: skip
+        found.append(seen)
+    return found
 
 
 def _document(suggestion: Suggestion, named: set[str]) -> dict[str, Any]:
     seen = suggestion.observed
     return {
-        **{name: value for name, value in asdict(seen).items() if name != "pairs"},
+        **{name: value for name, value in asdict(seen).items() if name not in ("pairs", "paths")},
         "percent": round(seen.percent, 2),
         "look": suggestion.look,
         "rule": suggestion.rule,

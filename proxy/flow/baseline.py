@@ -9,12 +9,13 @@ from functools import partial
 
 from proxy.fiber import Fibers
 from proxy.flow.evidence import Evidence
-from proxy.flow.secondary import answer
+from proxy.flow.secondary import Job, Tried, answer
 from proxy.wire.pool import Pool
 from rules.compare import Comparison, Verdict, VerdictKind, compare
 from rules.framing import RequestHead
 from rules.message import Framing, Reply, Request, Side
 from rules.route import Plan
+from rules.same import NONE
 
 PENDING_MAX = 4
 """Reads at once; what comes meanwhile is not in the sample. Each takes one connection of the primary's."""
@@ -70,7 +71,11 @@ class Baseline:
                 work = partial(_judged, first, second, comparison)
                 verdict = await self._loop.run_in_executor(None, work)
                 if verdict.kind in _TOLD:
-                    self._evidence.baseline(plan.route.name, verdict)
+                    job = Job(
+                        route=plan.route, primary=plan.primary, request=request, reply=first, key=""
+                    )
+                    tried = Tried(request=request, outcome=second, verdict=verdict)
+                    self._evidence.baseline(job, tried)
         finally:
             self._pending -= 1
 
@@ -82,4 +87,4 @@ def _is_good(outcome: object) -> bool:
 
 def _judged(first: Reply, second: Reply, comparison: Comparison) -> Verdict:
     names = comparison.names
-    return compare(answer(first, names), answer(second, names), comparison, frozenset())
+    return compare(answer(first, names), answer(second, names), comparison, NONE)

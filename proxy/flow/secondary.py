@@ -31,6 +31,7 @@ from rules.identity import (
     parts_of,
     payload_of,
     rebuilt,
+    same,
     translate,
     wanted,
 )
@@ -317,11 +318,10 @@ def judge(
         return None
     if not job.reply.status:
         return _NO_REPLY
-    same = {(pair.primary, pair.secondary) for pair in pairs}
-    same.update((key[1], value) for key, value in found.items())
+    known = same((*job.route.harvests, *job.route.translations), pairs, found)
     names = comparison.names
     ours, theirs = answer(job.reply, names, wholes[0]), answer(outcome, names, wholes[1])
-    return compare(ours, theirs, comparison, frozenset(same))
+    return compare(ours, theirs, comparison, known)
 
 
 def answer(reply: Reply, names: tuple[str, ...], whole: Whole | None = None) -> Answer:

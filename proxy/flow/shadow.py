@@ -8,6 +8,7 @@ from typing import Any
 
 from proxy.flow.delivery import Delivery, Rooms
 from proxy.flow.secondary import Job, Prepared
+from proxy.store.batch import StoreError
 from proxy.wire.body import discard
 from rules.checksum import Whole
 from rules.compare import Verdict, VerdictKind
@@ -56,26 +57,26 @@ class Shadow:
 
     async def _run(self, job: Job, category: str) -> None:
         rooms = self._rooms
-        guarded = True
+        leased = True
         try:
             prepared = rooms.secondary.ready(job) or await rooms.secondary.prepare(job)
             if not isinstance(prepared, Prepared):
-                rooms.guard.release(category)
                 rooms.evidence.not_compared(job.route.name, category, _UNTRANSLATABLE)
                 return
             tried = await rooms.secondary.send(job, prepared)
+            leased = False
             rooms.guard.record(category, tried.outcome, job.reply.latency_s)
             if tried.pairs:
                 self._delivery.learn(tried.pairs, job.primary)
             if tried.open:
-                guarded = False
                 tried = await rooms.secondary.complete(job, prepared, tried)
             rooms.evidence.record(None, job, tried, category)
-        except BaseException:
-            if guarded:
-                rooms.guard.release(category)
-            raise
+        except (StoreError, OSError):  # an identity, or its spool file, cannot be read
+            rooms.tally.journal_errors += 1
+            rooms.evidence.not_compared(job.route.name, category, _UNTRANSLATABLE)
         finally:
+            if leased:
+                rooms.guard.release(category)
             self._pending -= 1
             if job.request.spool:
                 discard(job.request)

@@ -262,10 +262,16 @@ class Unknown:
         why = self._rooms.hindered(each.intent)
         if why:
             self._leave_to_a_person(each, why)
-        return not why
+        elif not self._rooms.journaled(each.intent):
+            self._ask_later(each)  # a later write could pass by its lanes unseen
+        else:
+            return True
+        return False
 
     async def _find_out(self, each: Unsettled, ways: Ways) -> None:
         request = await request_of(self._rooms.journal, each.intent)
+        if not self._may_be_asked(each):
+            return
         if not self._rooms.exits[each.intent.primary].knows(request.head):
             self._leave_to_a_person(each, "the primary has no credential for its client")
             return

@@ -19,7 +19,9 @@ from rules.route import Route
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rooms:
-    """What settling works with. `hindered`: why an intent must not be sent under this config; "" if it may be."""
+    """What settling works with. `hindered`: why an intent must not be sent under this config; "" if it may be.
+    `journaled`: whether every write of its route goes through the journal now: else a later one could pass unseen.
+    """
 
     journal: Journal
     delivery: Delivery
@@ -31,6 +33,7 @@ class Rooms:
     log: Log
     route_of: Callable[[str], Route]
     hindered: Callable[[Intent], str]
+    journaled: Callable[[Intent], bool]
 
 
 @dataclass(slots=True, eq=False)

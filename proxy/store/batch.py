@@ -237,11 +237,12 @@ def transact(connection: sqlite3.Connection, batch: Batch) -> Bad:
     return bad
 
 
-def checkpoint_if_long(connection: sqlite3.Connection, wal: Path) -> None:
-    """Checkpoint if the write-ahead log has outgrown WAL_BYTES_MAX."""
-    with suppress(OSError):
-        if wal.stat().st_size > WAL_BYTES_MAX:
-            checkpoint(connection)
+def is_long(wal: Path) -> bool:
+    """Whether the write-ahead log has outgrown WAL_BYTES_MAX."""
+    try:
+        return wal.stat().st_size > WAL_BYTES_MAX
+    except OSError:
+        return False
 
 
 def _carry_out(connection: sqlite3.Connection, statement: Statement, rows: list[Row]) -> None:

@@ -20,6 +20,7 @@ from proxy.store.retention import Limits, forget
 from proxy.store.writer import Writer
 from rules.compare import Verdict, VerdictKind
 from rules.diff import Difference
+from rules.noise import PATH_CHARACTERS_MAX
 from rules.reservoir import slot
 
 GROUPS_MAX = 5000
@@ -29,8 +30,8 @@ class."""
 ELSEWHERE = "/**"
 """The path of what is beyond GROUPS_MAX."""
 
-PATH_CHARACTERS_MAX = 500
-"""What is kept of a path: names of fields come from the backends and have no bound."""
+PENDING_MAX = 10_000
+"""Operations that may wait for the disk; beyond it evidence is dropped, and counts wait in memory."""
 
 KEPT_MAX = 50
 """Samples of each kind of verdict between two ticks, beside those that a group wants: to redact one costs some 0.1-0.2
@@ -157,10 +158,8 @@ class Ledger:
     ) -> list[tuple[int, int]]:
         """Add a comparison to the groups of its differences, to each once: (group, slot) of those that want it."""
         now, wanted = self._clock(), []
-        for name in dict.fromkeys(
-            (route, field_path(pointer(each.path)), each.kind) for each in differences
-        ):
-            found = self._groups.get(name) or self._new(name, now)
+        for name in dict.fromkeys(self._place(route, each, now) for each in differences):
+            found = self._groups[name]
             found.category, found.last_at = category, now
             found.count += 1
             found.fresh += 1
@@ -169,21 +168,28 @@ class Ledger:
                 wanted.append((found.id, place))
         return wanted
 
-    def _new(self, name: _Name, now: float) -> _Group:
-        if len(self._groups) >= GROUPS_MAX and name[1] != ELSEWHERE:
-            name = (name[0], ELSEWHERE, name[2])
-            if name in self._groups:
-                return self._groups[name]
-        found = self._groups[name] = _Group(self._next_group, "", 0, now, now)
-        self._next_group += 1
-        return found
+    def _place(self, route: str, difference: Difference, now: float) -> _Name:
+        """The name of the group of a difference: there is one from now on."""
+        name = _name(route, difference)
+        if name not in self._groups and len(self._groups) >= GROUPS_MAX:
+            name = (route, ELSEWHERE, difference.kind)
+        if name not in self._groups:
+            self._groups[name] = _Group(self._next_group, "", 0, now, now)
+            self._next_group += 1
+        return name
+
+    def knows(self, route: str, differences: Iterable[Difference]) -> bool:
+        """Whether no path of these would be taken up as a new one."""
+        if len(self._groups) >= GROUPS_MAX:
+            return True
+        names = (_name(route, each) for each in differences)
+        return all(name in self._groups or name in self._baselines for name in names)
 
     def baseline(self, route: str, differences: Iterable[Difference]) -> None:
         """Two replies of the primary to one read: one more, and one more for each of these."""
-        seen = {(field_path(pointer(each.path)), str(each.kind)) for each in differences}
-        for path, kind in sorted({("", ""), *seen}):
-            key = (route, path, kind)
-            if len(self._baselines) < GROUPS_MAX:
+        for key in sorted({(route, "", ""), *(_name(route, each) for each in differences)}):
+            full = max(len(self._groups), len(self._baselines)) >= GROUPS_MAX
+            if not full or key in self._groups or not key[1]:
                 self._baselines.add(key)
             if key in self._baselines:
                 self._baseline[key] = self._baseline.get(key, 0) + 1
@@ -223,7 +229,8 @@ class Ledger:
         """Once per tick: write the counts, try again what the disk refused, forget what is too old."""
         now = self._clock()
         self._kept.clear()
-        self._write_counts(int(now - now % 3600))
+        if self._closing or len(self.writer) <= PENDING_MAX:
+            self._write_counts(int(now - now % 3600))
         self.writer.expire(FAILING_S)
         self.writer.nudge()
         if now >= self._forget_at and not self._closing and self._forgetting is None:
@@ -278,6 +285,10 @@ class Ledger:
             await self._forgetting
         self.sweep()
         await self.writer.close()
+
+
+def _name(route: str, difference: Difference) -> _Name:
+    return route, field_path(pointer(difference.path)), str(difference.kind)
 
 
 def pointer(path: tuple[str, ...]) -> str:

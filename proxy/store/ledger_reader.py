@@ -21,13 +21,14 @@ PAGE_IDS = 2000
 """Numbers of verdicts that one transaction looks at while all of them are gone through."""
 
 _ROW = "v.id, v.at, v.intent, v.route, v.category, v.verdict, v.reason, v.method, v.target, v.differences"
+_TEXT = "v.route || ' ' || v.reason || ' ' || v.target || ' ' || v.differences"
 _BODIES = tuple(
     f" || ' ' || coalesce(json_extract(v.evidence, '$.{part}.body'), '')"
     for part in ("request", "primary", "secondary")
 )
 _COMPARED = "('match', 'ignored', 'mismatch')"
 _BEYOND = 2**62
-_WORD = re.compile(r"\w")
+_WORD = re.compile(r"[^\W_]")  # what the index has tokens of
 _LIKE = re.compile(r"[%_\\]")
 _STARRED = re.compile(r"/[^/]*\*[^/]*")
 _GLOB = re.compile(r"[\[?]")
@@ -75,6 +76,12 @@ class _Where:
         if path:
             pattern = _GLOB.sub(lambda found: f"[{found[0]}]", path.rstrip("/"))
             self.add(f"({column} GLOB ? OR {column} GLOB ?)", pattern, f"{pattern}/*")
+
+    def words(self, words: list[str], text: str) -> None:
+        """A text has all of these."""
+        for word in words:
+            pattern = _LIKE.sub(lambda found: "\\" + found[0], word)
+            self.add(f"({text}) LIKE ? ESCAPE '\\'", f"%{pattern}%")
 
     def hours(self, column: str, chosen: Chosen) -> None:
         if chosen.since is not None:
@@ -149,9 +156,10 @@ def sample(directory: Path, identifier: int) -> Document | None:
 
 
 def last_id(directory: Path) -> int:
-    """The number of the latest verdict that is kept; 0 when none is. Raises StoreError."""
+    """The number of the latest verdict that was kept, also if it is gone; 0 when none was. Raises StoreError."""
+    sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'verdicts'"
     with _ledger(directory) as connection:
-        (found,) = connection.execute("SELECT coalesce(max(id), 0) FROM verdicts").fetchone()
+        (found,) = connection.execute(sql).fetchone()
     return int(found)
 
 
@@ -234,6 +242,7 @@ def _indexed(
     connection: sqlite3.Connection, words: list[str], chosen: Chosen, limit: int
 ) -> list[sqlite3.Row]:
     where, query = _kept(chosen), _query(words, chosen)
+    where.words([word for word in words if not _WORD.search(word)], _TEXT)
     if not query:
         sql = (
             f"SELECT {_ROW} FROM verdicts AS v WHERE {where}"
@@ -274,11 +283,7 @@ def _read_through(
     """From a number downwards, page by page: the rows that have all words, and how many were looked at."""
     last, bodies = which
     where = _kept(chosen)
-    text = "v.route || ' ' || v.reason || ' ' || v.target || ' ' || v.differences"
-    text += "".join(_BODIES) if bodies else ""
-    for word in words:
-        pattern = _LIKE.sub(lambda found: "\\" + found[0], word)
-        where.add(f"({text}) LIKE ? ESCAPE '\\'", f"%{pattern}%")
+    where.words(words, _TEXT + "".join(_BODIES) if bodies else _TEXT)
     sql = f"SELECT {_ROW} FROM verdicts AS v WHERE {where} AND v.id <= ? AND v.id > ? ORDER BY v.id DESC"
     page = "SELECT count(*) FROM verdicts WHERE id <= ? AND id > ?"
     while last > 0:
@@ -335,8 +340,8 @@ def compared(directory: Path, chosen: Chosen = ANY) -> dict[str, int]:
         return {str(route): int(count) for route, count in connection.execute(sql, where.values)}
 
 
-def pairs(directory: Path, group: Document) -> list[tuple[str, str]]:
-    """The values of the samples of a group, as (primary, secondary), each short JSON. Raises StoreError."""
+def members(directory: Path, group: Document) -> list[Document]:
+    """The differences of a group in its samples: path, kind, primary, secondary. Raises StoreError."""
     sql = (
         "SELECT v.differences FROM samples AS s JOIN verdicts AS v ON v.id = s.verdict"
         " WHERE s.group_id = ? ORDER BY v.id"
@@ -344,7 +349,7 @@ def pairs(directory: Path, group: Document) -> list[tuple[str, str]]:
     with _ledger(directory) as connection:
         texts = [text for (text,) in connection.execute(sql, (group["id"],))]
     return [
-        (each["primary"], each["secondary"])
+        each
         for text in texts
         for each in json.loads(text)
         if (field_path(each["path"]), each["kind"]) == (group["path"], group["kind"])

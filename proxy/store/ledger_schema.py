@@ -133,29 +133,44 @@ SEARCHED = ("route", "category", "verdict", "reason", "method", "target", "diffe
 """Columns of `verdicts` that the full-text index `search` covers. Not `evidence`: an index of whole bodies is larger
 than they are, and a row that goes would first make the file grow (FTS5 notes what is deleted, and merges later)."""
 
-_NEW = ", ".join(f"new.{name}" for name in SEARCHED)
-_OLD = ", ".join(f"old.{name}" for name in SEARCHED)
+_ESCAPES = (r"\\\\", r"\n", r"\r", r"\t", r"\b", r"\f")  # values are JSON within JSON
 
-_INDEX = (
-    f"CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5({', '.join(SEARCHED)},"
-    ' content="verdicts", content_rowid="id")',
-    "INSERT INTO search (search) VALUES ('delete-all')",
-    "INSERT OR REPLACE INTO meta SELECT 'search_from', coalesce(max(seq), 0) + 1"
-    " FROM sqlite_sequence WHERE name = 'verdicts'",
+
+def _indexed(row: str) -> str:
+    """The columns as they are indexed: `differences` is JSON, and the letter of an escape (of a newline, a tab) would
+    stick to the word behind it.
+    """
+    names = ", ".join(f"{row}.{name}" for name in SEARCHED[:-1])
+    text = f"{row}.{SEARCHED[-1]}"
+    for escape in _ESCAPES:
+        text = f"replace({text}, '{escape}', ' ')"
+    return f"{names}, {text}"
+
+
+_INSERTED = (
     "CREATE TRIGGER verdicts_searched AFTER INSERT ON verdicts BEGIN"
-    f" INSERT INTO search (rowid, {', '.join(SEARCHED)}) VALUES (new.id, {_NEW}); END",
-    "CREATE TRIGGER verdicts_forgotten AFTER DELETE ON verdicts"
-    " WHEN old.id >= (SELECT value FROM meta WHERE name = 'search_from') BEGIN"
-    f" INSERT INTO search (search, rowid, {', '.join(SEARCHED)}) VALUES ('delete', old.id, {_OLD});"
-    " END",
+    f" INSERT INTO search (rowid, {', '.join(SEARCHED)}) VALUES (new.id, {_indexed('new')}); END"
 )
-"""The index begins at the row that `search_from` names: rows of before it are read through instead."""
 
 _NO_INDEX = (
     "DROP TRIGGER IF EXISTS verdicts_searched",
     "DROP TRIGGER IF EXISTS verdicts_forgotten",
     "DELETE FROM meta WHERE name = 'search_from'",
 )
+_INDEX = (
+    *_NO_INDEX,
+    f"CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5({', '.join(SEARCHED)},"
+    ' content="verdicts", content_rowid="id")',
+    "INSERT INTO search (search) VALUES ('delete-all')",
+    "INSERT OR REPLACE INTO meta SELECT 'search_from', coalesce(max(seq), 0) + 1"
+    " FROM sqlite_sequence WHERE name = 'verdicts'",
+    _INSERTED,
+    "CREATE TRIGGER verdicts_forgotten AFTER DELETE ON verdicts"
+    " WHEN old.id >= (SELECT value FROM meta WHERE name = 'search_from') BEGIN"
+    f" INSERT INTO search (search, rowid, {', '.join(SEARCHED)})"
+    f" VALUES ('delete', old.id, {_indexed('old')}); END",
+)
+"""The index begins at the row that `search_from` names: rows of before it are read through instead."""
 
 
 def has_fts5(connection: sqlite3.Connection) -> bool:
@@ -165,10 +180,12 @@ def has_fts5(connection: sqlite3.Connection) -> bool:
 
 
 def make_searchable(connection: sqlite3.Connection, *, fts5: bool) -> None:
-    """See to the full-text index. Without FTS5 the file is one without it, and stays writable."""
-    sql = "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = 'verdicts_searched'"
-    indexed = connection.execute(sql).fetchone() is not None
-    if indexed != fts5:
+    """See to the full-text index. Without FTS5 the file is one without it, and stays writable. An index of another
+    make begins anew.
+    """
+    sql = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = 'verdicts_searched'"
+    row = connection.execute(sql).fetchone()
+    if (row and row[0]) != (_INSERTED if fts5 else None):
         with transaction(connection):
             for statement in _INDEX if fts5 else _NO_INDEX:
                 connection.execute(statement)

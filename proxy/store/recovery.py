@@ -6,6 +6,7 @@ gets its row; the log is empty afterwards.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from operator import attrgetter, itemgetter
@@ -76,7 +77,7 @@ def recover(connection: sqlite3.Connection, cipher: Cipher | None = None) -> Rec
         _check_keys(connection, () if cipher is None else cipher.ids)
         found, buried = unclosed(connection)
     found.sort(key=_BY_ORDER)
-    return replace(_read(connection), found=found, damaged=damaged, damaged_rows=buried)
+    return replace(_read(connection, found), damaged=damaged, damaged_rows=buried)
 
 
 def _check_keys(connection: sqlite3.Connection, given: tuple[bytes, ...]) -> None:
@@ -182,32 +183,26 @@ def found(connection: sqlite3.Connection, intent_id: int) -> Intent | None:
     return None if row is None else unpacked(row)
 
 
-def _read(connection: sqlite3.Connection) -> Recovered:
+def _read(connection: sqlite3.Connection, found: list[Intent]) -> Recovered:
+    """The journal, of which `found` is all that has a row."""
     meta = dict(connection.execute("SELECT name, value FROM meta"))
-    states = dict.fromkeys(State, 0)
-    for state, count in connection.execute(
-        "SELECT state, count(*) FROM intents GROUP BY state UNION ALL SELECT state, removed FROM totals"
-    ):
+    states = {**dict.fromkeys(State, 0), **Counter(each.state for each in found)}
+    for state, removed in connection.execute("SELECT state, removed FROM totals"):
         if state in states:
-            states[State(state)] += count
-    backlog_bytes, stuck_bytes = (_bytes(connection, each) for each in (OWED, STUCK))
-    spools = connection.execute("SELECT spool FROM intents WHERE spool IS NOT NULL").fetchall()
+            states[State(state)] += removed
     return Recovered(
         journal_id=meta["journal_id"],
         redaction_key=meta["redaction_key"],
         next_id=meta["next_id"],
         next_sequence=meta["next_sequence"],
         states=states,
-        backlog_bytes=backlog_bytes,
-        stuck_bytes=stuck_bytes,
-        spools=frozenset(name for (name,) in spools),
+        backlog_bytes=_bytes(found, OWED),
+        stuck_bytes=_bytes(found, STUCK),
+        spools=frozenset(each.spool for each in found if each.spool is not None),
+        found=found,
     )
 
 
-def _bytes(connection: sqlite3.Connection, states: Collection[State]) -> int:
-    """The size of all intents in these states."""
-    marks = ",".join("?" * len(states))
-    (found,) = connection.execute(
-        f"SELECT coalesce(sum(bytes), 0) FROM intents WHERE state IN ({marks})", tuple(states)
-    ).fetchone()
-    return int(found)
+def _bytes(found: list[Intent], states: Collection[State]) -> int:
+    """The size of all that is in these states."""
+    return sum(each.bytes for each in found if each.state in states)

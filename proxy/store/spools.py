@@ -7,6 +7,7 @@ import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from proxy.fiber import Slot
@@ -46,7 +47,7 @@ class Spools:
         when the disk does not answer in time."""
         told: Slot[bytes | BaseException] = Slot()
         work = self._loop.run_in_executor(self._threads, _sealed, packed, spool)
-        work.add_done_callback(lambda done: told.resolve(done.exception() or done.result()))
+        work.add_done_callback(partial(_tell, told))
         late = self._loop.call_later(self._timeout_s, told.resolve, TimeoutError())
         found = await told
         late.cancel()
@@ -57,6 +58,11 @@ class Spools:
     def close(self) -> None:
         """Give up what is still to be made durable."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _tell(told: Slot[bytes | BaseException], done: asyncio.Future[bytes]) -> None:
+    if not done.cancelled():  # else it is closed: nobody waits
+        told.resolve(done.exception() or done.result())
 
 
 def remove(path: Path) -> None:

@@ -34,8 +34,8 @@ from proxy.store.batch import (
     StoreError,
     Told,
     checkpoint,
-    checkpoint_if_long,
     compact,
+    is_long,
     prepare,
     transact,
 )
@@ -45,7 +45,7 @@ Result = TypeVar("Result")
 _by_order = attrgetter("statement.order")
 
 CHECKPOINT_EVERY = 16
-"""Commits between two looks at the length of the write-ahead log: each look gives the interpreter away."""
+"""Commits between two looks at the length of the write-ahead log."""
 
 PUT_DELAY_S = 0.02
 """How long an operation that nobody waits for may wait for company: a commit costs an fdatasync (0.1-0.2
@@ -83,6 +83,8 @@ class Writer:
         self._wake = asyncio.Event()
         self._closing = False
         self._timer: asyncio.TimerHandle | None = None
+        self._checkpointing: asyncio.Task[None] | None = None
+        self._beside: aiosqlite.Connection | None = None  # for checkpoints
         self._task = self._loop.create_task(self._run())
 
     def __len__(self) -> int:
@@ -162,6 +164,10 @@ class Writer:
         self._closing = True
         self._wake.set()
         await self._task
+        if self._checkpointing is not None:
+            await self._checkpointing
+        if self._beside is not None:
+            await self._beside.close()
         with suppress(StoreError):
             await self.call(checkpoint)
         await self._connection.close()
@@ -226,15 +232,27 @@ class Writer:
         if bad:
             self._give_up(bad)
         self._tell(batch)
-        if self.commits % CHECKPOINT_EVERY == 0:
-            self._busy, self._busy_since = Batch(self.log_id, [], []), self._loop.time()
-            try:
-                with suppress(StoreError):
-                    await self.call(partial(checkpoint_if_long, wal=self._wal))
-            finally:
-                self._busy = None
-            self.failing = False
+        if self.commits % CHECKPOINT_EVERY == 0 and is_long(self._wal):
+            if self._checkpointing is None:
+                self._checkpointing = self._loop.create_task(self._checkpoint())
+            else:  # commits are faster than it: the log would grow without end
+                self._busy, self._busy_since = Batch(self.log_id, [], []), self._loop.time()
+                await self._checkpointing
+                self._busy, self.failing = None, False
         return True
+
+    async def _checkpoint(self) -> None:
+        """Move most of the write-ahead log on a thread of its own, while commits go on; then what has come meanwhile,
+        between two of them: only then does the log begin again."""
+        try:
+            with suppress(OSError, sqlite3.Error):
+                if self._beside is None:
+                    self._beside = await aiosqlite.connect(self.path, isolation_level=None)
+                await self._beside._execute(checkpoint, self._beside._conn)  # type: ignore[no-untyped-call]  # noqa: SLF001
+            with suppress(StoreError):
+                await self.call(checkpoint)
+        finally:
+            self._checkpointing = None
 
     def _taken(self) -> list[Entry]:
         """The records for the next row of the log: all of them, unless that would be too long a row."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from rules.expression import compile_expression
 from rules.pointer import compile_pattern, parse
+from rules.same import Same
 from rules.tolerance import Rule, RuleKind
 
 
@@ -16,3 +17,8 @@ def allow(kind: str, *paths: str, **given: Any) -> Rule:  # noqa: ANN401 - the f
     name = given.pop("name", next(iter((*paths, *given.get("headers", ())))))
     patterns = tuple(map(compile_pattern, paths))
     return Rule(name=name, kind=RuleKind(kind), paths=patterns, **given)
+
+
+def same(*pairs: tuple[str, str]) -> Same:
+    """Identities of users: (primary's, secondary's)."""
+    return Same(("user", *pair) for pair in pairs)

@@ -1,10 +1,15 @@
 """Digests of the canonical form: what leaves no trace in them, at each sight."""
 
+from decimal import Decimal
+
 import pytest
 
 from rules.canonical import NODE_COST, Budget, Digests, Exhausted, Sight
+from rules.same import NONE, Spelling
 from rules.tolerance import Rule, Rulebook
-from tests.rules.made import allow
+from tests.rules.made import allow, same
+
+NOBODY = Spelling(NONE, None)
 
 RULES = (
     allow("ignore", "/at"),
@@ -21,7 +26,7 @@ def digest(
     rules: tuple[Rule, ...] = (),
     *,
     presence: bool = False,
-    **names: str,
+    names: Spelling = NOBODY,
 ) -> str:
     digests = Digests(Rulebook(rules), names, sight, Budget(1000), presence=presence)
     return digests.token((), value)
@@ -82,9 +87,36 @@ def test_both_names_in_one_object_are_two_members() -> None:
     )
 
 
-def test_both_values_of_an_identity_have_one_digest() -> None:
-    assert digest({"self": "/a/17"}, **{"17": "17"}) == digest({"self": "/a/u9"}, u9="17")
-    assert digest(17, **{"17": "17"}) == digest("u9", u9="17")
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ({"self": "/a/17"}, {"self": "/a/u9"}, True),
+        (17, "u9", True),
+        ({"id": 1}, {"id": "2"}, True),
+        ({"self": "/users/1"}, {"self": "/users/2"}, True),
+        ({"count": 1}, {"count": 2}, False),
+        ({"self": "/pages/1"}, {"self": "/pages/2"}, False),
+    ],
+)
+def test_both_values_of_an_identity_have_one_digest(
+    one: object, other: object, equal: bool
+) -> None:
+    known = same(("17", "u9"), ("1", "2"))
+    ours, theirs = (Spelling(known, side) for side in (0, 1))
+    assert (digest(one, names=ours) == digest(other, names=theirs)) is equal
+    neither = Spelling(known, None)
+    assert digest(one, names=neither) == digest(other, names=neither)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Decimal("9007199254740993.0"), 9007199254740993),
+        (Decimal("0.12345678901234567890"), Decimal("0.1234567890123456789")),
+    ],
+)
+def test_numbers_beyond_a_float_are_digested_by_their_digits(one: object, other: object) -> None:
+    assert digest(one) == digest(other) != digest(0.1)
 
 
 def test_of_presence_only_names_and_lengths_count() -> None:
@@ -97,7 +129,7 @@ def test_depth_is_no_trouble_and_nodes_are_counted() -> None:
     for _ in range(20_000):
         value = [value]
     budget = Budget(20_000 * 2 * NODE_COST * 3)
-    Digests(Rulebook(RULES), {}, Sight.VAGUE, budget, presence=False).token((), value)
+    Digests(Rulebook(RULES), NOBODY, Sight.VAGUE, budget, presence=False).token((), value)
     assert budget.nodes < NODE_COST * 3 * 20_000
     with pytest.raises(Exhausted):
-        Digests(Rulebook(()), {}, Sight.FULL, Budget(10_000), presence=False).token((), value)
+        Digests(Rulebook(()), NOBODY, Sight.FULL, Budget(10_000), presence=False).token((), value)

@@ -28,13 +28,13 @@ from rules.compare import (
 from rules.diff import Class
 from rules.framing import joined
 from rules.message import Framing, Reply
+from rules.same import NONE
 from rules.tolerance import Rule, RuleKind
-from tests.rules.made import allow
+from tests.rules.made import allow, same
 
 RULES = Comparison()
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-NONE: frozenset[tuple[str, str]] = frozenset()
 
 
 def answer(body: bytes, content_type: str = JSON, status: int = 200, **headers: str) -> Answer:
@@ -112,6 +112,8 @@ def cut(body: bytes, *, known: bool = True, rules: Comparison = RULES, **headers
     return structs.replace(given, truncated=True, whole=measured)
 
 
+GZIPPED = cut(LONG, content_encoding="gzip")
+GZIPPED_OTHERWISE = cut(LONG[1:], content_encoding="gzip")
 PRESENCE = replace(RULES, match=Match.PRESENCE)
 LOOSE = replace(RULES, rules=(allow("ignore", ""),))
 
@@ -121,7 +123,12 @@ LOOSE = replace(RULES, rules=(allow("ignore", ""),))
     [
         (cut(LONG), cut(LONG), RULES, VerdictKind.MATCH, "equal_digest"),
         (cut(LONG), answer(LONG, ""), RULES, VerdictKind.MATCH, "equal_digest"),
-        (cut(LONG), cut(LONG, content_encoding="br"), RULES, VerdictKind.MATCH, "equal_digest"),
+        (GZIPPED, GZIPPED, RULES, VerdictKind.MATCH, "equal_digest"),
+        (GZIPPED, cut(LONG), RULES, VerdictKind.NOT_COMPARABLE, "body_too_large"),
+        (GZIPPED, GZIPPED_OTHERWISE, RULES, VerdictKind.NOT_COMPARABLE, "body_too_large"),
+        (GZIPPED, GZIPPED_OTHERWISE, LOOSE, VerdictKind.IGNORED, "differences_ignored"),
+        (GZIPPED, cut(LONG), PRESENCE, VerdictKind.MATCH, "equal_presence"),
+        (GZIPPED, answer(b"", ""), RULES, VerdictKind.MISMATCH, "body"),
         (cut(LONG), cut(LONG[1:] + b"y"), RULES, VerdictKind.MISMATCH, "body"),
         (cut(LONG), cut(LONG[1:]), RULES, VerdictKind.MISMATCH, "body"),
         (cut(LONG), answer(b"", ""), RULES, VerdictKind.MISMATCH, "body"),
@@ -134,7 +141,8 @@ LOOSE = replace(RULES, rules=(allow("ignore", ""),))
         (cut(LONG), answer(LONG), RULES, VerdictKind.MISMATCH, "header"),
     ],
     ids=[
-        *("equal", "one kept", "coding", "other byte", "shorter", "none", "both kept"),
+        *("equal", "one kept", "coded", "other coding", "coded otherwise", "coded and ignored"),
+        *("coded presence", "coded or none", "other byte", "shorter", "none", "both kept"),
         *("presence", "no presence", "ignored", "not known", "status", "header"),
     ],
 )
@@ -215,8 +223,7 @@ def test_mapped_identities_are_equal_in_headers_and_bodies() -> None:
     primary = answer(b'{"id": 17, "self": "/v1/users/17"}', location="/v1/users/17")
     secondary = answer(b'{"id": "u-9", "self": "/v1/users/u-9"}', location="/v1/users/u-9")
     assert judged(primary, secondary, rules).kind is VerdictKind.MISMATCH
-    same = frozenset({("17", "u-9")})
-    assert compare(primary, secondary, rules, same).kind is VerdictKind.MATCH
+    assert compare(primary, secondary, rules, same(("17", "u-9"))).kind is VerdictKind.MATCH
 
 
 @pytest.mark.parametrize(
@@ -548,7 +555,7 @@ def test_exact_knows_no_rules_and_no_identities_of_headers_either() -> None:
         allow("ignore", headers=("etag",)), match=Match.EXACT, headers=("etag", "location")
     )
     pair = (answer(b"{}", etag="1", location="/a/17"), answer(b"{}", etag="2", location="/a/u9"))
-    verdict = compare(*pair, rules, frozenset({("17", "u9")}))
+    verdict = compare(*pair, rules, same(("17", "u9")))
     assert paths(verdict) == ["header/etag", "header/location"]
     assert verdict.ignored == ()
 
@@ -564,7 +571,7 @@ def test_an_equal_digest_of_another_length_is_no_match() -> None:
 def test_exact_knows_no_rules_and_no_identities() -> None:
     rules = under(allow("ignore", "/id"), match=Match.EXACT)
     pair = (answer(b'{"id":17}'), answer(b'{"id":"u9"}'))
-    assert compare(*pair, rules, frozenset({("17", "u9")})).kind is VerdictKind.MISMATCH
+    assert compare(*pair, rules, same(("17", "u9"))).kind is VerdictKind.MISMATCH
 
 
 @pytest.mark.parametrize(

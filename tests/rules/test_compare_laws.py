@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from rules.compare import Answer, Comparison, Match, StatusMatch, VerdictKind, compare
 from rules.diff import Class, DiffRules, diff
+from rules.same import NONE
 from rules.tolerance import Rule
 from tests.rules.made import allow
 
 JSON = {"content-type": "application/json"}
-NONE: frozenset[tuple[str, str]] = frozenset()
 
 NAMES = st.sampled_from(["a", "b", "c"])
 TIMES = st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", 1_767_225_600])

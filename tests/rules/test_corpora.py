@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from rules.compare import Answer, Comparison, VerdictKind, compare
+from rules.same import NONE
 from tests.rules.made import allow
 
 PACKAGES = Path(__file__).parent / "node_modules"
 JSON = {"content-type": "application/json"}
-NONE: frozenset[tuple[str, str]] = frozenset()
 RULES = Comparison(
     body_bytes_max=2**20,
     rules=(

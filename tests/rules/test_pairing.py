@@ -4,18 +4,19 @@ from collections import deque
 
 from rules.canonical import Budget, Digests, Sight
 from rules.pairing import Pairing, places
+from rules.same import NONE, Spelling
 from rules.tolerance import Rulebook
 
 
 def digests() -> Digests:
-    return Digests(Rulebook(()), {}, Sight.FULL, Budget(1000), presence=False)
+    return Digests(Rulebook(()), Spelling(NONE, None), Sight.FULL, Budget(1000), presence=False)
 
 
 def test_a_key_pairs_what_both_have_once() -> None:
     one: list[object] = [{"id": 1}, {"id": 2}, {"id": 3}, {"id": 3}, {}, {"id": [1]}]
     other: list[object] = [{"id": 3}, {"id": 1.0}, {"id": 2}, {"id": 2}, {}]
     pairing = Pairing(one, other)
-    pairing.by_key(("id",), digests(), digests())
+    pairing.by_key(("id",), (), digests(), digests())
     assert pairing.taken == {1: 0}
     assert pairing.left() == ([1, 2, 3, 4, 5], [0, 2, 3, 4])
 

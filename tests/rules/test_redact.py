@@ -19,7 +19,7 @@ from rules.shapes import Shape, custom
 
 
 def redact_target(target: str, redaction: Redaction) -> str:
-    return Masker(redaction).target(target)
+    return Keeper(redaction).target(target)
 
 
 def redact_text(text: str, redaction: Redaction) -> str:
@@ -27,7 +27,7 @@ def redact_text(text: str, redaction: Redaction) -> str:
 
 
 def redact_fields(fields: Fields, redaction: Redaction) -> Fields:
-    return Masker(redaction).fields(fields)
+    return Keeper(redaction).fields(fields)
 
 
 def redact_differences(

@@ -43,7 +43,7 @@ from rules.breaker import State as BreakerState
 from rules.fate import CLOSED, OWED, State
 from rules.message import Side
 from rules.redact import Redaction
-from rules.route import Route, hindrance
+from rules.route import Route, hindrance, journals
 from rules.stage import DUTIES
 from tests.simulation.config import Given, configured
 from tests.simulation.disk import Connection, Disk
@@ -266,8 +266,8 @@ class Life:
         self.secondary = Secondary(pools, self.identities, tally, exits)
         rooms = DeliveryRooms(
             journal=self.journal, secondary=self.secondary, identities=self.identities,
-            guard=self.guard, evidence=Evidence(self.ledger, Redaction(key=b"key"), tally),
-            tally=tally, fibers=self.fibers,
+            guard=self.guard, tally=tally, fibers=self.fibers,
+            evidence=Evidence(self.ledger, Redaction(key=b"key"), tally, self.fibers, self._log),
         )  # fmt: skip
         self.delivery = outside.plant.delivery(
             rooms, config.delivery, config.fate_limits, self._route, chance.random
@@ -276,7 +276,7 @@ class Life:
         settling = UnknownRooms(
             journal=self.journal, delivery=self.delivery, turnstile=self.turnstile, pools=pools,
             exits=exits, tally=tally, fibers=self.fibers, log=self._log, route_of=self._route,
-            hindered=self._hindered,
+            hindered=self._hindered, journaled=self._journaled,
         )  # fmt: skip
         quiet_s, ways = config.delivery.probe_quiet_seconds, ways_of(config.routes)
         self.unknown = Unknown(settling, ways, config.fate_limits, quiet_s, chance.random)
@@ -292,6 +292,10 @@ class Life:
             fibers=self.fibers, log=self._log, hop=HOP,
         )  # fmt: skip
         self.door = Door(foreground, lambda: self.config.policy, chance.getrandbits)
+
+    def _journaled(self, intent: Intent) -> bool:
+        route = self._route(intent.route)
+        return journals(route, self.config.policy) and not self.capacity.hinders
 
     def _hindered(self, intent: Intent) -> str:
         policy = self.config.policy

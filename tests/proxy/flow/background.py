@@ -141,7 +141,8 @@ async def background(
     identities, fibers = Identities(journal.pairs, tally), Fibers(Log(stream))
     rooms = Rooms(
         journal=journal, identities=identities, guard=Guard(config.breaker_limits, loop.time),
-        evidence=Evidence(ledger, Redaction(key=b"key"), tally), tally=tally, fibers=fibers,
+        evidence=Evidence(ledger, Redaction(key=b"key"), tally, fibers, Log(stream)), tally=tally,
+        fibers=fibers,
         secondary=Secondary(pools, identities, tally, exits),
     )  # fmt: skip
     routes = {route.name: route for route in config.policy.routes}

@@ -22,8 +22,10 @@ class Seen:
 
 @dataclass
 class Answer:
-    """A reply. `pieces` follow the body, one write each, as fast as the other end takes them; in `ends` it ends
-    one byte too early. With a Transfer-Encoding of its own, body and pieces have the chunk lines in them.
+    """A reply. `pieces` follow the body, one write each, as fast as the other end takes them.
+
+    In `ends` it ends, one byte too early; before each piece it waits `pause_s`. With a Transfer-Encoding of its
+    own, body and pieces have the chunk lines in them.
     """
 
     status: int = 200
@@ -31,6 +33,7 @@ class Answer:
     headers: tuple[str, ...] = ("Content-Type: application/json",)
     pieces: tuple[bytes, ...] = ()
     ends: "Fault | None" = None
+    pause_s: float = 0.0
 
     def head(self) -> bytes:
         length = len(self.body) + sum(len(piece) for piece in self.pieces) + (self.ends is not None)
@@ -119,6 +122,7 @@ class Scripted:
         assert isinstance(answer, Answer)
         writer.write(answer.head() + answer.body)
         for piece in answer.pieces:
+            await asyncio.sleep(answer.pause_s)
             writer.write(piece)
             await writer.drain()
             self.streamed += len(piece)

@@ -1,5 +1,6 @@
 """From a verdict to the ledger: counted always, kept when it tells something, redacted, and never in the way."""
 
+import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from proxy.control.evidence import Ledger as Settings
+from proxy.control.log import Log
 from proxy.control.tally import Tally
-from proxy.flow.evidence import PENDING_MAX, Evidence
+from proxy.fiber import Fibers
+from proxy.flow.evidence import Evidence
 from proxy.flow.secondary import Job, Tried
-from proxy.store.ledger import KEPT_MAX, Ledger
+from proxy.store.ledger import KEPT_MAX, PENDING_MAX, Ledger
 from rules.compare import Verdict, VerdictKind
 from rules.diff import Class, Difference
 from rules.message import Cause, Failure, Outcome, Side
@@ -27,11 +30,13 @@ KEPT = {VerdictKind.MISMATCH, VerdictKind.NOT_COMPARABLE, VerdictKind.SKIPPED, V
 
 @asynccontextmanager
 async def keeping(directory: Path) -> AsyncIterator[tuple[Evidence, Ledger, Tally]]:
-    tally = Tally()
+    tally, log = Tally(), Log(io.StringIO())
     ledger = await Ledger.open(directory, Settings(), Clock())
+    fibers = Fibers(log)
     try:
-        yield Evidence(ledger, REDACTION, tally), ledger, tally
+        yield Evidence(ledger, REDACTION, tally, fibers, log), ledger, tally
     finally:
+        await fibers.drain(5.0)
         await ledger.close()
 
 
@@ -105,7 +110,8 @@ async def test_both_sides_are_named_in_what_is_kept(tmp_path: Path) -> None:
 
 async def test_without_a_ledger_verdicts_are_counted_and_the_loss_too() -> None:
     tally = Tally()
-    evidence = Evidence(None, REDACTION, tally)
+    log = Log(io.StringIO())
+    evidence = Evidence(None, REDACTION, tally, Fibers(log), log)
     evidence.record(7, a_job(), a_try(VerdictKind.MISMATCH), "default")
     evidence.event("breaker", state="open")
     assert (tally.verdicts[VerdictKind.MISMATCH], tally.ledger_dropped) == (1, 1)

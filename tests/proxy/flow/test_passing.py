@@ -206,6 +206,29 @@ async def test_a_secondary_that_ends_within_a_long_reply_has_done_the_write(
         assert s.states() == ({"done": 1} if stage == OWED else {})
 
 
+async def test_a_secondary_has_the_time_of_the_whole_reply_however_often_it_says_something(
+    tmp_path: Path,
+) -> None:
+    late = {"BACKENDS_NEW_TOTAL_TIMEOUT_MS": "300", "BACKENDS_NEW_FIRST_BYTE_TIMEOUT_MS": "300"}
+    async with sidecar(tmp_path, COMPARE_BODY_BYTES_MAX="100", **late) as s:
+        s.legacy.always = EQUAL
+        s.new.always = Answer(200, START, (), (b"x",) * 1000, pause_s=0.02)
+        await s.ask("PUT", "/a", b"x")
+        await until(lambda: done(s) and verdicts(s) == {"not_comparable": 1})
+
+
+async def test_a_verdict_that_is_waited_for_takes_no_place_of_a_delivery(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, DELIVERY_CONCURRENCY_MAX="1") as s, s.client() as client:
+        s.legacy.will("/a", Answer(200, START, (), (BLOCK,) * 400))
+        s.new.will("/a", EQUAL)
+        client.ask("PUT", "/a", b"x")
+        await client.head()
+        await s.done()
+        await s.ask("PUT", "/b", b"x")
+        await s.done(2)
+        assert verdicts(s) == {"match": 1}
+
+
 async def test_a_short_reply_that_hangs_midway_is_a_failed_try_as_ever(tmp_path: Path) -> None:
     late = {"BACKENDS_NEW_TOTAL_TIMEOUT_MS": "200", "BACKENDS_NEW_FIRST_BYTE_TIMEOUT_MS": "200"}
     async with sidecar(tmp_path, DELIVERY_BACKOFF_FIRST_MS="10", **late) as s:

@@ -524,3 +524,18 @@ async def test_a_shared_lane_is_overtaken_by_who_holds_it_alone(tmp_path: Path) 
             seen.append((each.intent.overtaken, len(unknown.lanes)))
 
         assert seen == [(False, 2), (True, 0)]
+
+
+async def test_while_writes_pass_by_the_journal_the_primary_is_not_asked(tmp_path: Path) -> None:
+    toml = ROUTE + "reask = true\n"
+    async with sidecar(tmp_path, toml) as car:
+        car.legacy.always = Fault.RESET
+        await car.ask("PUT", "/things/1", b"x")
+        await until(lambda: car.states() == {"unknown": 1})
+    dropping = {"KILL_SWITCH": "1", "KILL": "drop", "DELIVERY_BACKOFF_FIRST_MS": "1"}
+    async with sidecar(tmp_path, toml, **dropping) as car:
+        await until(lambda: car.app.unknown._all[1].tries > 3)
+        assert car.legacy.seen == []
+    async with sidecar(tmp_path, toml, DELIVERY_BACKOFF_FIRST_MS="1") as car:
+        await car.done()
+        assert car.legacy.targets() == ["/things/1"]

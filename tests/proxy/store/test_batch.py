@@ -18,8 +18,8 @@ from proxy.store.batch import (
     Statement,
     StoreError,
     checkpoint,
-    checkpoint_if_long,
     compact,
+    is_long,
     prepare,
     storable,
     transact,
@@ -161,14 +161,15 @@ def test_a_checkpoint_moves_the_write_ahead_log_to_the_database(
 ) -> None:
     file, wal = tmp_path / "notes.db", tmp_path / "notes.db-wal"
     transact(db, batch((NOTE, ("a" * 100_000, 1))))
-    checkpoint_if_long(db, wal)  # it is short
+    assert not is_long(wal)
     assert file.stat().st_size < 100_000
     checkpoint(db)
     assert file.stat().st_size > 100_000
     transact(db, batch((NOTE, ("b" * WAL_BYTES_MAX, 1))))
-    checkpoint_if_long(db, wal)
+    assert is_long(wal)
+    checkpoint(db)
     assert file.stat().st_size > WAL_BYTES_MAX
-    checkpoint_if_long(db, tmp_path / "nowhere")
+    assert not is_long(tmp_path / "nowhere")
 
 
 def test_text_that_is_no_unicode_can_be_made_storable(db: sqlite3.Connection) -> None:
