@@ -19,6 +19,7 @@ Path = tuple[str, ...]
 
 
 _DEPTH_MAX = 200  # rules name no places that are deeper
+_TEXT_CHARACTERS = 32  # of a text that is searched for identities, for one node
 _EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
 
 
@@ -152,6 +153,8 @@ class Digests:
         if self.presence:
             return ""
         if self.named:
+            if isinstance(value, str):
+                self.spend(len(value) // _TEXT_CHARACTERS)
             spelled = self.names.of(value, path)
             if spelled is not None:
                 return "=" + spelled

@@ -26,6 +26,7 @@ NODES_MAX = 1_000_000
 
 _ENTRY_NODES = 8  # what it costs to enter a container, or to look for the rule of a difference
 _TRY_NODES = 20  # what it costs to try two elements, beside what is in them
+_TEXT_CHARACTERS = 16  # of a text that is searched for identities, for one node
 _WHOLE_DEPTH_MAX = 8  # above it, containers are first compared as a whole, at the speed of C
 _SLICE = 64  # elements of an array compared as a whole
 
@@ -161,16 +162,24 @@ class _Walk:
             exhausted=exhausted,
         )
 
+    def alike(self, path: Path, one: object, other: object) -> bool:
+        """Whether two scalars are one identity."""
+        if not self.same:
+            return False
+        texts = (value for value in (one, other) if isinstance(value, str))
+        self.budget.nodes -= 1 + sum(map(len, texts)) // _TEXT_CHARACTERS
+        return self.same.alike(one, other, path)
+
     def meet(self, path: Path, one: object, other: object) -> None:
         """Compare two scalars, or put two containers of one sort on the stack."""
         ours, theirs = sort(one), sort(other)
         if ours is not theirs:
             containers = ours in CONTAINERS or theirs in CONTAINERS
-            if (containers or not self.rules.presence) and not self.same.alike(one, other, path):
+            if (containers or not self.rules.presence) and not self.alike(path, one, other):
                 self.report(path, Class.TYPE, one, other)
         elif ours in CONTAINERS:
             self.stack.append((path, one, other, None))
-        elif not (self.rules.presence or equal(one, other) or self.same.alike(one, other, path)):
+        elif not (self.rules.presence or equal(one, other) or self.alike(path, one, other)):
             self.report(path, Class.VALUE, one, other)
 
     def enter(self, path: Path, one: object, other: object) -> None:
@@ -208,7 +217,7 @@ class _Walk:
                 elif kind is type(counterpart) and value == counterpart:
                     continue
                 self.meet((*path, name), value, counterpart)
-            elif self.ruled and (alias := self.alias(path, name, one, other)) is not None:
+            elif self.ruled and (alias := self.counterpart(path, name, one, other)) is not None:
                 rule, known, alias_name = alias
                 self.ignored[rule.name] = None
                 renamed.add(alias_name)
@@ -220,7 +229,7 @@ class _Walk:
                 self.report((*path, name), Class.EXTRA, None, value)
         self.stack[start:] = reversed(self.stack[start:])
 
-    def alias(
+    def counterpart(
         self, path: Path, name: str, one: dict[str, object], other: dict[str, object]
     ) -> tuple[Rule, str, str] | None:
         """The other name of a member that the secondary lacks, where it has that one, and that one is not

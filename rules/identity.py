@@ -98,7 +98,9 @@ _REPLIED = (Where.JSON, Where.FORM, Where.HEADER)
 
 
 def _place(source: Source) -> Place:
-    return (source.name.lower(),) if source.place is Where.HEADER else source.tokens or (source.name,)
+    return (
+        (source.name.lower(),) if source.place is Where.HEADER else source.tokens or (source.name,)
+    )
 
 
 def _value(source: Source, reply: Reply) -> str | None:

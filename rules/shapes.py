@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from operator import itemgetter
 
+from rules.expression import compile_expression
+
 Span = tuple[int, int]
 Finder = Callable[[str], Iterator[Span]]
 """Finds (start, end) of secrets in a text, in order, not overlapping."""
@@ -29,6 +31,9 @@ class Shape(StrEnum):
     TOKEN = "token"  # noqa: S105 - a word; JWT (RFC 7519) and other base64 of JSON; Bearer and Basic in running text
 
 
+CHOICES_MAX = 2
+"""Repeats of no fixed number, optional parts and alternatives of an expression from outside."""
+
 _MASKED = re.compile(MARK + "[a-p]{16}")
 _DIGITS = re.compile(r"[0-9]")
 _CARD = re.compile(
@@ -38,9 +43,6 @@ _CARD = re.compile(
     r"|3[0-9]{3}([ -])[0-9]{6}\3[0-9]{4,5}"  # 4-6-5, 4-6-4
     r")(?![0-9]))"
 )
-_ATOMS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
-"""Escapes and classes of a regular expression: a sign in them is no sign."""
-_REPEATED = re.compile(r"[*+]|\{[0-9]*,")
 _DOUBLED = str.maketrans("0123456789", "0246813579")
 _IBAN = re.compile(
     r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[A-Za-z0-9]{11,30}(?![A-Za-z0-9])"
@@ -104,16 +106,14 @@ def custom(expression: str) -> Finder:
     """The finder of a regular expression: its first group if it has one, else the whole match.
 
     Raises ValueError, with a message for the person who wrote it: for bad syntax, for what matches
-    nothing at all, and for a repetition within a repeated group, which can take exponential time.
+    nothing at all, and for what can take more than polynomial time (`rules.expression`).
     """
-    try:
-        compiled = re.compile(expression)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"must be a regular expression: {error}") from None
+    found = compile_expression(expression)
+    compiled = found.pattern
     if compiled.fullmatch("") is not None:
         raise ValueError("must be a regular expression that does not match the empty text")
-    if _nests(expression):
-        raise ValueError("must be a regular expression without a repetition in a repeated group")
+    if found.choices > CHOICES_MAX:
+        raise ValueError(f"must be a regular expression with at most {CHOICES_MAX} choices")
     group = min(compiled.groups, 1)
 
     def find(text: str) -> Iterator[Span]:
@@ -122,23 +122,6 @@ def custom(expression: str) -> Finder:
                 yield found.span(group)
 
     return find
-
-
-def _nests(expression: str) -> bool:
-    """Whether a group that is repeated without an end has a repetition in it."""
-    text = _ATOMS.sub("x", expression)
-    inside = [False]
-    for at, sign in enumerate(text):
-        if sign == "(":
-            inside.append(False)
-        elif sign == ")":
-            nested = inside.pop()
-            if nested and _REPEATED.match(text, at + 1):
-                return True
-            inside[-1] = inside[-1] or nested
-        elif _REPEATED.match(text, at):
-            inside[-1] = True
-    return False
 
 
 def _cards(text: str) -> Iterator[Span]:

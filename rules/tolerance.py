@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
 from enum import StrEnum
+from functools import cache
 from math import isfinite
 
 from rules.expression import STEPS_MAX, Expression
@@ -91,15 +92,20 @@ class Rule:
         """Whether they are within one of the distances, as decimals: 1.01 is 0.01 from 1."""
         if one == other:
             return True
-        apart = _DISTANCES.abs(_DISTANCES.subtract(one, other))
-        share = _DISTANCES.multiply(
-            Decimal(repr(self.relative)), max(one.copy_abs(), other.copy_abs())
-        )
-        return apart <= max(Decimal(repr(self.absolute)), share)
+        apart = _DISTANCES.subtract(one, other).copy_abs()
+        if apart <= _distance(self.absolute):
+            return True
+        largest = max(one.copy_abs(), other.copy_abs())
+        return apart <= _DISTANCES.multiply(_distance(self.relative), largest)
 
     def _fits(self, value: object) -> bool:
         text = written(value)
         return text is not None and self.expression is not None and self.expression.matches(text)
+
+
+@cache  # distances are those of the configuration
+def _distance(value: float) -> Decimal:
+    return Decimal(repr(value))
 
 
 class Rulebook:

@@ -3,6 +3,7 @@
 Marks: `|` another line, `<` only at the left, `>` only at the right.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
 from itertools import groupby
@@ -14,6 +15,9 @@ from proxy.cli.chosen import plain
 
 LINES_MAX = 2000
 """Lines of each side that are aligned: finding what moved is quadratic."""
+
+PAIRS_MAX = 20_000
+"""Pairs of equal lines that are all looked at: some 0.2 s at the worst."""
 
 CONTEXT = 3
 """Equal lines that are shown beside others."""
@@ -53,9 +57,13 @@ def _members(ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Pair]:
 def _blocks(
     left: Sequence[str], right: Sequence[str], shape: Callable[[str], str]
 ) -> Iterator[tuple[str, Sequence[str], Sequence[str]]]:
-    """Stretches of lines that have the same shape ("equal"), or not."""
+    """Stretches of lines that have the same shape ("equal"), or not. Where many are the same, rare ones are paired
+    first: difflib goes through all pairs again for each stretch that it finds.
+    """
     shapes = [shape(line) for line in left], [shape(line) for line in right]
-    for tag, start, end, from_, to in SequenceMatcher(None, *shapes, autojunk=False).get_opcodes():
+    ours, theirs = map(Counter, shapes)
+    many = sum(count * theirs[each] for each, count in ours.items()) > PAIRS_MAX
+    for tag, start, end, from_, to in SequenceMatcher(None, *shapes, autojunk=many).get_opcodes():
         yield tag, left[start:end], right[from_:to]
 
 

@@ -157,10 +157,9 @@ def sample(directory: Path, identifier: int) -> Document | None:
 
 def last_id(directory: Path) -> int:
     """The number of the latest verdict that was kept, also if it is gone; 0 when none was. Raises StoreError."""
-    sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'verdicts'"
     with _ledger(directory) as connection:
-        (found,) = connection.execute(sql).fetchone()
-    return int(found)
+        sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'verdicts'"
+        return int(connection.execute(sql).fetchone()[0])
 
 
 def stream(
@@ -209,7 +208,7 @@ def _first_id(connection: sqlite3.Connection, since: float) -> int:
     """The number of the first verdict that is not older; of none, one that is beyond all."""
     sql = "SELECT id FROM verdicts WHERE at >= ? ORDER BY at LIMIT 1"
     row = connection.execute(sql, (since,)).fetchone()
-    return _BEYOND if row is None else int(row[0])
+    return int(row[0]) if row else _BEYOND
 
 
 def search(
@@ -217,9 +216,8 @@ def search(
 ) -> tuple[list[Document], int]:
     """Verdicts that have every word of a text in target, route, reason or differences, latest first.
 
-    Words are whole ones. Without full-text index, and for `bodies`, where
-    the words may also stand in request and replies, rows are read through; the second value says
-    how many. Raises StoreError.
+    Words are whole ones. Without full-text index, and for `bodies`, where the words may also stand in
+    request and replies, rows are read through; the second value says how many. Raises StoreError.
     """
     words = text.split()
     with _ledger(directory) as connection:
@@ -348,12 +346,9 @@ def members(directory: Path, group: Document) -> list[Document]:
     )
     with _ledger(directory) as connection:
         texts = [text for (text,) in connection.execute(sql, (group["id"],))]
-    return [
-        each
-        for text in texts
-        for each in json.loads(text)
-        if (field_path(each["path"]), each["kind"]) == (group["path"], group["kind"])
-    ]
+    name = (group["path"], group["kind"])
+    found = (each for text in texts for each in json.loads(text))
+    return [each for each in found if (field_path(each["path"]), each["kind"]) == name]
 
 
 def baseline(directory: Path, chosen: Chosen = ANY) -> dict[tuple[str, str, str], int]:

@@ -143,11 +143,15 @@ def test_multipart_keeps_its_form_and_each_part_is_read_by_its_own_type() -> Non
 
 
 def test_msgpack_is_shown_as_json() -> None:
-    document = {"a": [1, 2.5, None, True, b"\x00"], 7: {"password": SECRET}, "mail": MAIL}
+    document = {
+        "a": [1, 2.5, None, True, b"\x00"],
+        7: {"password": SECRET, b"token": SECRET, b"\xff": 1},
+        "mail": MAIL,
+    }
     shown = json.loads(redact_body(msgpack.encode(document), "application/msgpack", REDACTION))
     assert shown["a"][:4] == [1, 2.5, None, True]
     assert shown["a"][4].startswith("<1 bytes, digest ")
-    assert shown["7"] == {"password": HIDDEN}
+    assert shown["7"] == {"password": HIDDEN, "token": HIDDEN, "\\xff": 1}
     assert MARK.fullmatch(shown["mail"])
 
 
@@ -200,6 +204,26 @@ def test_equal_secrets_have_equal_masks_in_every_sort_of_body() -> None:
         body(MAIL, "text/plain"),
     }
     assert len(shown) == 1
+
+
+@pytest.mark.parametrize("name", ["name", "key"])
+def test_a_value_is_hidden_by_the_name_beside_it(name: str) -> None:
+    sent = [{name: "Authorization", "value": SECRET}, {name: "colour", "value": "red"}, {name: 1}]
+    shown = json.loads(body(json.dumps(sent), JSON))
+    assert shown == [{name: "Authorization", "value": HIDDEN}, *sent[1:]]
+
+
+@pytest.mark.parametrize("blanks", [0, 3, 9])
+def test_a_value_is_found_behind_blanks(blanks: int) -> None:
+    text = json.dumps({"m": f"password{' ' * blanks}={' ' * blanks}{SECRET}"})
+    assert SECRET not in body(text, JSON)
+
+
+def test_blanks_in_the_head_of_a_part_take_no_time() -> None:
+    sent = f"--xx\r\nContent-Type: x{' ' * 200_000}y\r\n\r\nx\r\n--xx--\r\n"
+    started = time.perf_counter()
+    assert body(sent, PARTS).endswith("x\r\n--xx--\r\n")
+    assert time.perf_counter() - started < 1.0
 
 
 def test_a_card_is_found_as_a_number_too() -> None:

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.diff import Class, DiffRules, diff
+from rules.tolerance import Rule
 from rules.value import SHOWN_MAX
 from tests.rules.made import allow, same
 
@@ -187,6 +189,110 @@ def test_the_two_values_of_one_identity_are_equal(
     primary: object, secondary: object, equal: bool
 ) -> None:
     assert (not found(primary, secondary, RULES, ("17", "u-9"), ("", ""))) is equal
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "paths"),
+    [
+        ({"id": 17, "quantity": 17}, {"id": 18, "quantity": 18}, ["quantity"]),
+        ({"id": 17, "note": "17 items"}, {"id": 18, "note": "18 items"}, ["note"]),
+        ({"user_id": 17, "paid": "17"}, {"user_id": "18", "paid": "18"}, ["paid"]),
+        ([{"self": "/users/17", "at": "10:17"}], [{"self": "/users/18", "at": "10:18"}], ["0/at"]),
+        ({"users": [{"id": 17}], "pets": [{"id": 17}]}, {"users": [{"id": 18}], "pets": [{"id": 18}]},
+         ["pets/0/id"]),
+    ],
+)  # fmt: skip
+def test_a_number_is_an_identity_only_where_its_name_says_so(
+    primary: object, secondary: object, paths: list[str]
+) -> None:
+    assert [path for path, *_ in found(primary, secondary, RULES, ("17", "18"))] == paths
+    keyed = DiffRules(rules=(allow("unordered", "/**"), allow("unordered", "", key="/user_id")))
+    everything = [{"user_id": 17, "all": primary}, 0], [0, {"user_id": 18, "all": secondary}]
+    kinds = [kind for _, kind, *_ in found(*everything, keyed, ("17", "18"))]
+    assert kinds == ["missing", "extra"]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_long_texts_that_are_searched_for_identities_are_counted(ordered: bool) -> None:
+    one, other = [f"{'17 ' * 9000}{end}" for end in "ab"], [f"{'u9 ' * 9000}{end}" for end in "cd"]
+    given = replace(rules(unordered=() if ordered else ("",)), nodes_max=3000)
+    assert diff(one, other, given, same(("17", "u9"))).exhausted
+    assert not diff(one, other, given).exhausted
+
+
+def test_a_key_that_is_an_identity_pairs_elements() -> None:
+    given = DiffRules(rules=(allow("unordered", "", key="/user_id"),))
+    primary = [{"user_id": 17, "n": 1}, {"user_id": 5, "n": 2}]
+    secondary = [{"user_id": 5, "n": 2}, {"user_id": 18, "n": 3}]
+    assert found(primary, secondary, given, ("17", "18")) == [("0/n", "value", "1", "3")]
+
+
+def test_a_new_order_of_elements_with_identities_is_one_difference() -> None:
+    primary, secondary = [{"id": 17}, {"id": 5}], [{"id": 5}, {"id": 18}]
+    assert [kind for _, kind, *_ in found(primary, secondary, RULES, ("17", "18"))] == ["order"]
+
+
+def test_numbers_beyond_a_float_are_told_apart_and_shown_with_their_digits() -> None:
+    one, other = Decimal("12345678901234567.89"), Decimal("12345678901234567.91")
+    assert found({"a": one}, {"a": other}) == [("a", "value", str(one), str(other))]
+    assert found([one], [[other]]) == [("0", "type", str(one), f'["{other}"]')]
+    assert found(one, 0.5)
+    assert not found([one, 1], [1, Decimal(str(one) + "0")], rules(unordered=("",)))
+    assert not found(Decimal("9007199254740993.0"), 9007199254740993)
+
+
+TWO_NAMES = allow("rename", "/a", "/b", to="c", name="renamed")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "left", "given"),
+    [
+        ({"a": 1, "b": 1}, {"c": 1}, ["b"], ()),
+        ({"b": 1, "a": 1}, {"c": 1}, ["b"], ()),
+        ({"b": 1, "a": 2}, {"c": 1}, ["b"], ("/a",)),
+        ({"b": 1}, {"c": 1}, [], ()),
+        ({"a": 1}, {"c": 1}, [], ()),
+        ({"a": 1}, {"b": 1}, ["a", "b"], ()),
+    ],
+)
+def test_two_members_with_one_other_name_are_renamed_alike_on_both_sides(
+    one: object, other: object, left: list[str], given: tuple[str, ...]
+) -> None:
+    ruled = DiffRules(rules=(TWO_NAMES, *(allow("ignore", path) for path in given)))
+    for result in (diff(one, other, ruled), diff(other, one, ruled)):
+        assert sorted("/".join(each.path) for each in result.differences) == left
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [
+        (allow("ignore", ""), allow("number", "/*", absolute=1)),
+        (allow("presence", "/**"), allow("regex", "/**", regex=".*")),
+        (allow("ignore", ""), allow("rename", "/c", to="d")),
+    ],
+)
+def test_a_rule_above_another_one_is_named_for_what_it_takes(outer: Rule, inner: Rule) -> None:
+    primary, secondary = {"c": 0}, {"d": 0} if inner.to else {"c": 1}
+    for one, other in ((primary, secondary), (secondary, primary)):
+        result = diff(one, other, DiffRules(rules=(inner, outer)))
+        assert (result.differences, result.ignored) == ((), (outer.name,))
+    assert diff(primary, dict(primary), DiffRules(rules=(inner, outer))).ignored == ()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [allow("ignore", "/1/x"), allow("presence", "/1"), allow("rename", "/1/x", to="y")],
+    ids=["ignore", "presence", "rename"],
+)
+def test_an_index_names_no_element_of_an_unordered_array(rule: Rule) -> None:
+    given = DiffRules(rules=(allow("unordered", "", key="/i"), rule))
+    one = [{"i": 1, "x": 1}, {"i": 2, "x": 1}]
+    other = [{"i": 2, "y" if rule.to else "x": 9}, {"i": 1, "x": 1}]
+    for result in (diff(one, other, given), diff(other, one, given)):
+        assert result.differences
+        assert result.ignored == ()
+        assert all(type(token) is str for each in result.differences for token in each.path)
+    assert not diff(one, one[::-1], given).differences
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,59 @@ def test_form_data_is_read_by_name_and_its_boundary_means_nothing() -> None:
 def test_other_parts_are_in_order() -> None:
     body = multipart("X", ("Content-Type: text/plain", "1"), ("X-A: b", ""))
     found = read(body, body, "multipart/mixed; boundary=X")
-    assert found.primary == [{"value": "1", "content-type": "text/plain"}, {"value": ""}]
+    assert found.primary == [
+        {"value": "1", "content-type": "text/plain"},
+        {"value": "", "headers": {"x-a": "b"}},
+    ]
+
+
+FIELD = "Content-Disposition: form-data; name=a"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ("Content-ID: <1>", "Content-ID: <2>", False),
+        ("Content-Range: bytes 0-1/9", "content-range:  bytes 0-1/9", True),
+        ("Content-Transfer-Encoding: base64", "X-A: b", False),
+        ("X-A: b\r\nX-B: c", "X-B: c\r\nX-A: b", True),
+        ("X-A: b\r\nX-A: c", "X-A: c", False),
+        ("X-A: b\r\n c", "X-A: b c", True),
+        ("no field", "another", False),
+        (FIELD, 'content-disposition:form-data;name="a"', True),
+        (f"{FIELD}; filename*=UTF-8''a", f"{FIELD}; filename*=UTF-8''b", False),
+        (f"{FIELD}; x=1; y=2", f"{FIELD}; y=2; x=1", True),
+        (f"{FIELD}; x=1; x=2", f"{FIELD}; x=3; x=2", False),
+        (f"{FIELD}; odd", FIELD, False),
+        (FIELD, "Content-Disposition: attachment; name=a", False),
+    ],
+)
+@pytest.mark.parametrize("media", ["multipart/form-data", "multipart/mixed"])
+def test_all_that_the_head_of_a_part_says_counts(
+    media: str, one: str, other: str, equal: bool
+) -> None:
+    found = read(multipart("X", (one, "v")), multipart("X", (other, "v")), f"{media}; boundary=X")
+    assert found.format is Format.MULTIPART
+    assert (found.primary == found.secondary) is equal
+
+
+def test_bytes_of_a_part_that_are_no_text_stay_distinct() -> None:
+    type_ = "multipart/mixed; boundary=X"
+    bodies = [
+        b"--X\r\n\r\n%s\r\n--X--" % data for data in (b"\xff", b"\\xff", b"\xfe", b"\xc3\xbf")
+    ]
+    found = [json.dumps(read(body, body, type_).primary) for body in bodies]
+    assert len(set(found)) == len(bodies)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"--X\r\n\r\nv\r\n--X--\r\nw\r\n--X--", b"--X\r\n\r\nv\r\n--Xy\r\n\r\nw\r\n--X--"],
+    ids=["two ends", "a longer boundary"],
+)
+def test_parts_that_may_end_in_two_ways_are_compared_as_bytes(body: bytes) -> None:
+    found = read(body, body, "multipart/mixed; boundary=X")
+    assert found.format is Format.TEXT or found.format is Format.BYTES
 
 
 def test_a_part_may_have_no_head() -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import shlex
+import subprocess
 from typing import Any
 
 import pytest
@@ -124,6 +125,51 @@ def test_a_secret_that_one_side_echoes_is_hidden_there_too() -> None:
     assert "got redacted:" in found.differences[0].primary
 
 
+def test_a_secret_that_is_a_name_elsewhere_is_hidden_there_too() -> None:
+    secret = "zq8w7e6r5t4y3u"
+    fields = JSON + f"{secret}: x\r\n".encode()
+    request = a_request(fields=f"Authorization: Bearer {secret}\r\n".encode())
+    reply = a_reply(json.dumps({"sessions": {secret: 1}}).encode(), fields=fields)
+    lacks = Difference(
+        path=("body", "sessions", secret), kind=Class.MISSING, primary="1", secondary=""
+    )
+    sides = (Side.LEGACY, reply), (Side.NEW, a_reply(b'{"sessions": {}}', fields=JSON))
+    found = evidence(request, *sides, (lacks,), REDACTION)
+    assert secret not in found.document + repr(found.differences)
+    assert found.differences[0].path[:2] == ("body", "sessions")
+
+
+@pytest.mark.parametrize("secret", ["zq8w7", "12345", "x" * 300])
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"token": %s, "x": %s}',
+        '{"Cookie": %s}',
+        '[{"name": "API_KEY", "value": %s}]',
+        '--xx\r\nContent-Disposition: form-data; name="pin"\r\n\r\n%s\r\n--xx--\r\n',
+    ],
+)
+def test_what_was_hidden_by_its_name_is_hidden_as_a_value_of_a_difference(
+    secret: str, body: str
+) -> None:
+    media = b"Content-Type: multipart/mixed; boundary=xx\r\n" if body[0] == "-" else JSON
+    text = secret if body[0] == "-" else json.dumps(secret)
+    reply = a_reply(body.replace("%s", text).encode(), fields=media)
+    value = json.dumps(secret) if len(secret) < 200 else json.dumps(secret)[:199] + "…"
+    difference = Difference(
+        path=("body", "0", "value"), kind=Class.VALUE, primary=value, secondary="true"
+    )
+    sides = (Side.LEGACY, reply), (Side.NEW, a_reply(fields=JSON))
+    (shown,) = evidence(a_request(), *sides, (difference,), REDACTION).differences
+    assert shown.primary.startswith("redacted:")
+    assert shown.secondary == "true"
+
+
+def test_a_lone_surrogate_in_a_secret_spoils_nothing() -> None:
+    reply = a_reply(b'{"token": "\\ud800SECRETSECRET", "echo": "\\ud800SECRETSECRET"}', fields=JSON)
+    assert "SECRET" not in json.dumps(kept(a_request(), reply, reply))
+
+
 def test_of_a_text_that_mentions_a_sensitive_name_no_line_is_kept() -> None:
     text = b"password:\nzq-token-1\n"
     line = Difference(path=("body", "1"), kind=Class.VALUE, primary='"zq-token-1"', secondary='"x"')
@@ -180,6 +226,20 @@ def test_curl_puts_one_slash_between_url_and_target(url: str) -> None:
 def test_curl_reads_no_file_and_adds_no_content_type() -> None:
     command = words(a_request(b"@/etc/hostname"))
     assert command[-4:] == ["-H", "content-type:", "--data-raw", "@/etc/hostname"]
+
+
+@pytest.mark.parametrize("body", ["a=\x1b]0;x\x07'&b=\\1", "1\r\n2", "\x9b31m\u202e", "1\n2", "é"])
+def test_curl_has_nothing_that_a_terminal_obeys_and_sends_the_same(body: str) -> None:
+    document = {"method": "PUT", "target": "/a", "headers": [["x", body]], "body": body}
+    command = curl(document, "http://new")
+    assert all(sign.isprintable() or sign == "\n" for sign in command)
+    said = subprocess.run(  # the shell takes it apart, nothing is sent
+        ["bash", "-c", command.replace("curl", "printf '%s\\0'", 1)],
+        capture_output=True,
+        check=True,
+    ).stdout
+    assert said.decode().split("\0")[-2] == body
+    assert f"x: {body}" in said.decode().split("\0")
 
 
 def test_curl_keeps_an_empty_header() -> None:

@@ -12,6 +12,7 @@ from rules.identity import (
     harvest,
     payload_of,
     rebuilt,
+    same,
     translate,
     wanted,
 )
@@ -168,3 +169,19 @@ def test_a_reply_that_does_not_tell_is_left_out(body: bytes) -> None:
     bad = Reply(status=201, head=b"HTTP/1.1 201 Created\r\n\r\n", body=body)
 
     assert harvest((Harvest("order", parse_source("json:/id")),), good, bad) == ()
+
+
+def test_what_two_replies_have_in_common_comes_from_both_and_stands_where_the_route_says() -> None:
+    wishes: tuple[Harvest | Translation, ...] = (
+        Harvest("order", parse_source("json:/order/no")),
+        *translations("form:buyer", "header:X-Buyer", "path:id", kind="user"),
+    )
+    known = same(wishes, (Pair("order", "1", "2"),), {("user", "3"): "4"})
+    for path in (("order", "no"), ("order_id",), ("orders", "id")):
+        assert known.alike(1, 2, path)
+        assert not known.alike(3, 4, path)
+    for path in (("buyer",), ("x-buyer",), ("user_id",)):
+        assert known.alike("3", 4, path)
+        assert not known.alike("1", 2, path)
+    assert not known.alike(1, 2, ("no",))
+    assert not same(wishes, (), {})

@@ -1,6 +1,7 @@
 """Points in time: every spelling of one second, zones and units, and what is no point in time."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from email.utils import format_datetime
 
 import pytest
@@ -53,6 +54,8 @@ def test_all_spellings_of_one_second_are_one_instant(value: object) -> None:
         ("2000-02-29T00:00Z", 951_782_400.0),
         ("2016-12-31T23:59:60Z", 1_483_228_800.0),
         ("2026-01-01T24:00:00Z", 1_767_312_000.0),
+        ("2024-02-29", 1_709_164_800.0),
+        (Decimal("1700000000.123456789"), 1_700_000_000.123456789),
         ("Thu, 01 Jan 70 00:00:00 GMT", 0.0),
         (-1, -1.0),
         (0.5, 0.5),
@@ -66,6 +69,7 @@ def test_other_instants(value: object, seconds: float) -> None:
     "value",
     [
         None, True, [], {}, "", "x", "2026-13-01", "2026-00-01", "2026-01-32T00:00:00Z", "2026-1-1",
+        "2023-02-29", "1900-02-29", "2026-04-31", "2026-01-01T24:30:00Z", "2026-01-01T24:00:00.5Z",
         "2026-01-01T25:00:00Z", "2026-01-01T00:60:00Z", "2026-01-01T00:00:00+99:00",
         "Sun, 06 Foo 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 EST", "12:00", 1e30, 10**400,
         float("nan"), float("inf"), "9" * 30, "1" * 1000,

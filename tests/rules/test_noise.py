@@ -7,7 +7,7 @@ import pytest
 
 from proxy.control.config import parse
 from rules.expression import compile_expression
-from rules.noise import Look, Observed, Suggestion, snippet, suggest
+from rules.noise import PATH_CHARACTERS_MAX, Look, Observed, Suggestion, snippet, suggest
 from rules.tolerance import RuleKind
 
 UUIDS = (
@@ -164,11 +164,11 @@ path = "/orders"
 def test_a_snippet_is_what_the_config_takes(
     look: Look, rule: RuleKind | None, pairs: list[tuple[str, str]], path: str, everywhere: bool
 ) -> None:
-    suggestion = only(observed(*pairs, path=path))
+    suggestion = only(replace(observed(*pairs, path=path), paths=("/body/items/0/at",)))
     assert suggestion.look is look
     text = snippet(suggestion, everywhere=everywhere)
     assert text.startswith(
-        f'# route "orders", {path}: differed in 100 of 100 comparisons (100 %)\n# '
+        f'# route "orders", "{path}": differed in 100 of 100 comparisons (100 %)\n# '
     )
     if rule is None:
         assert tomllib.loads(text) == {}
@@ -178,6 +178,38 @@ def test_a_snippet_is_what_the_config_takes(
     assert found.kind is rule
     expected = ((), ("x-served-at",)) if "header" in path else (("/items/*/at",), ())
     assert (found.paths, found.headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [
+        ("/body/*", ("/body/2024",)),
+        ("/body/*/at", ("/body/0f0c7a52-91c4-4c02-b4ea-0f3f4d1f8f6e/at",)),
+        ("/body/items/*/*", ("/body/items/0/7", "/body/items/1/7")),
+        ("/body/**", ("/body/**",)),
+        ("/body/a*b", ("/body/a*b",)),
+        ("/body/token/redacted:aaaaaaaaaaaaaaaa", ("/body/token/redacted:aaaaaaaaaaaaaaaa",)),
+        ("/body/" + "a" * (PATH_CHARACTERS_MAX - 6), ()),
+    ],
+)
+def test_a_path_that_may_name_more_than_was_seen_gets_no_rule(
+    path: str, own: tuple[str, ...]
+) -> None:
+    found = only(replace(observed(*CASES[0][2], path=path), paths=own))
+    assert (found.look, found.rule) == (Look.TIME, None)
+    assert tomllib.loads(snippet(found, everywhere=True)) == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ['x\n[[compare.rules]]\nkind = "ignore"\npaths = ["', "\x1b[2J", "\x9b\u202e\u2028\x7f", "😀"],
+)
+def test_a_name_cannot_leave_its_line_or_reach_the_terminal(name: str) -> None:
+    text = snippet(only(observed(*CASES[0][2], path=f"/body/{name}")), everywhere=False)
+    (found,) = tomllib.loads(text)["routes"]["rules"]
+    assert tomllib.loads(text) == {"routes": {"rules": [found]}}
+    assert found["paths"] == [f"/{name}"]
+    assert all(line.isprintable() for line in text.split("\n"))
 
 
 def test_a_strange_name_is_quoted() -> None:

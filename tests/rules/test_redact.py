@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from dataclasses import replace
 from urllib.parse import quote_plus
 
@@ -252,7 +253,10 @@ def test_a_secret_is_hidden_anywhere_in_a_target(target: str) -> None:
     [
         ("password", True), ("user.password", True), ("NEW_PASSWORD", True), ("passwordHash", True),
         ("PassWord", True), ("accessToken", True), ("x-access-token", True), ("api key", True),
+        ("DBPassword", True), ("APIToken", True), ("OTPCode", True), ("password1", True),
+        ("new_password2", True), ("2password", True), ("csrfmiddlewaretoken", True), ("Set-Cookie", True),
         ("passwords", False), ("tokens", False), ("spin", False), ("pinned", False), ("", False),
+        ("spin1", False), ("APIs", False), ("cookie_policy", False),
     ],
 )  # fmt: skip
 def test_a_name_is_sensitive_by_its_words(name: str, hidden: bool) -> None:
@@ -322,6 +326,54 @@ def test_no_line_is_shown_of_a_text_that_could_not_be_searched(path: tuple[str, 
     assert kept.secondary.startswith("redacted:")
     deeper = replace(found, path=("body", "a"))
     assert redact_differences((deeper,), REDACTION, unread=True)[0].primary == f'" {SECRET}"'
+
+
+def test_what_is_below_a_sensitive_name_is_hidden_where_it_is_a_name_too() -> None:
+    for path in (("body", "token", SECRET), ("body", "a", "Cookie", SECRET, SECRET)):
+        found = Difference(path=path, kind=Class.VALUE, primary="1", secondary="2")
+        (kept,) = redact_differences((found,), REDACTION)
+        (counted,) = redact_paths((found,), REDACTION)
+        assert kept.path == counted.path
+        assert kept.path[: path.index(SECRET)] == path[: path.index(SECRET)]
+        assert SECRET not in repr(kept.path)
+
+
+def test_below_a_path_that_is_hidden_names_are_too() -> None:
+    given = Redaction(key=b"k", paths=(compile_pattern("/user/cards"),))
+    found = Difference(
+        path=("body", "user", "cards", "x7"), kind=Class.VALUE, primary="1", secondary=""
+    )
+    ((*above, name),) = (each.path for each in redact_paths((found,), given))
+    assert above == ["body", "user", "cards"]
+    assert name.startswith("redacted:")
+
+
+def test_a_very_long_name_is_hidden_whole() -> None:
+    found = Difference(path=("body", "a" * 300), kind=Class.VALUE, primary="1", secondary="")
+    (kept,) = redact_paths((found,), REDACTION)
+    assert re.fullmatch("redacted:[a-p]{16}", kept.path[1])
+
+
+@pytest.mark.parametrize("text", ["\ud800", f"%41\ud800 {'a@b.co'}", "a=b@c.co\ud800&d=%41\udfff"])
+def test_lone_surrogates_are_taken_everywhere(text: str) -> None:
+    found = Difference(
+        path=("body", text),
+        kind=Class.VALUE,
+        primary=json.dumps(text),
+        secondary=json.dumps({text: text}),
+    )
+    for kept in (redact_differences((found,), REDACTION), redact_paths((found,), REDACTION)):
+        assert "b.co" not in repr(kept)
+        assert "c.co" not in repr(kept)
+    masker = Masker(REDACTION)
+    masker.hidden(f"{text} a long secret")
+    assert len(masker.ways()) >= 3
+
+
+def test_an_attribute_of_a_cookie_takes_no_time() -> None:
+    started = time.perf_counter()
+    redact_fields((("Set-Cookie", "a=b;domain=" + " " * 60_000 + "="),), REDACTION)
+    assert time.perf_counter() - started < 0.5
 
 
 def test_paths_hide_differences_at_below_and_above_them() -> None:

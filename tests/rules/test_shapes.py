@@ -84,6 +84,14 @@ def test_what_is_masked_is_not_masked_again() -> None:
     assert masked(once, (custom("[a-z]{16}"), *ALL), str.upper) == once
 
 
+def test_many_secrets_take_time_by_their_number() -> None:
+    text = "a@b.co 4111111111111111 DE89370400440532013000 " * 8000
+    started = time.perf_counter()
+    shown = masked(text, ALL, lambda _: "redacted:" + "a" * 16)
+    assert time.perf_counter() - started < 4.0
+    assert shown == ("redacted:" + "a" * 16 + " ") * 24_000
+
+
 def test_a_custom_expression_hides_its_first_group_or_all() -> None:
     assert masked("/x/abc", (custom("/x/([a-z]+)"),), str.upper) == "/x/ABC"
     assert masked("id-77 id", (custom("id-[0-9]+"),), str.upper) == "ID-77 id"
@@ -103,10 +111,15 @@ def test_a_custom_expression_hides_its_first_group_or_all() -> None:
         "([^)]*)+",
         "(?:(?:ab)*c)*d",
         "a" + "(" * 200,
+        "(?:a|aa)+!",
+        "(a?){30}!",
+        ".*.*.*x",
+        r"(a)\1",
+        "(?<=a)b",
     ],
 )
 def test_a_bad_expression_is_refused(expression: str) -> None:
-    with pytest.raises(ValueError, match="must be a regular expression"):
+    with pytest.raises(ValueError, match=r"^must "):
         custom(expression)
 
 
@@ -120,7 +133,7 @@ def test_a_bad_expression_is_refused(expression: str) -> None:
         "(?:(?:[0-9]{2}):){5}",
         r"\(+x",
         "[(*]+x",
-        "(a|b)+c",
+        "(?:inv|ref)-[0-9]{6,8}",
     ],
 )
 def test_a_good_expression_is_taken(expression: str) -> None:

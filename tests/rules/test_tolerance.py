@@ -1,8 +1,10 @@
 """Rules: what each kind takes away, that sides may be swapped, and which were never used."""
 
+from decimal import Decimal
+
 import pytest
 
-from rules.tolerance import Rule, number, unused, written
+from rules.tolerance import Rule, decimal, number, unused, written
 from tests.rules.made import allow
 
 HEX = allow("regex", "/x", regex="[0-9a-f]{4}")
@@ -30,7 +32,18 @@ LENIENT = allow("type", "/x")
         (NEAR, float("inf"), float("inf"), False),
         (NEAR, "1_0", "10", False),
         (NEAR, "nan", "nan", False),
+        (NEAR, 10**16, 10**16 + 7, False),
+        (NEAR, 1234567890123456789, "1234567890123456788", False),
+        (NEAR, 10**18, Decimal(f"{10**18}.01"), True),
+        (NEAR, 10**18, Decimal(f"{10**18}.02"), False),
+        (NEAR, 0.1, 0.11, True),
+        (NEAR, 1e300, 1, False),
+        (NEAR, Decimal("1e-400"), 0, True),
+        (NEAR, "1e-99999999999999999999", 0, False),
+        (allow("number", "/x"), 2**53 + 1, 2**53, False),
+        (allow("number", "/x"), "1.50", 1.5, True),
         (SHARE, 100, 109, True),
+        (SHARE, 10, 9, True),
         (SHARE, 100, 120, False),
         (SHARE, 0, 1e-9, False),
         (SECOND, "2026-01-01T00:00:00Z", 1_767_225_601, True),
@@ -39,6 +52,10 @@ LENIENT = allow("type", "/x")
         (LENIENT, "1", 1, True),
         (LENIENT, "1.0", 1, True),
         (LENIENT, "1", 2, False),
+        (LENIENT, "0.10", 0.1, True),
+        (LENIENT, "1234567890123456789", 1234567890123456788, False),
+        (LENIENT, "12345678901234567.89", Decimal("12345678901234567.89"), True),
+        (LENIENT, "12345678901234567.89", Decimal("12345678901234567.91"), False),
         (LENIENT, "true", True, True),
         (LENIENT, "True", True, False),
         (LENIENT, 1, True, False),
@@ -84,6 +101,7 @@ def test_numbers_are_read_from_texts_too(value: object, read: float | None) -> N
         ("a", "a"),
         (1, "1"),
         (1.5, "1.5"),
+        (Decimal("0.12345678901234567890"), "0.12345678901234567890"),
         (True, "true"),
         (None, "null"),
         (2**300, None),
@@ -92,6 +110,24 @@ def test_numbers_are_read_from_texts_too(value: object, read: float | None) -> N
 )
 def test_scalars_are_written_as_json_has_them(value: object, text: str | None) -> None:
     assert written(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (1, Decimal(1)),
+        (0.1, Decimal("0.1")),
+        ("2e1", Decimal(20)),
+        (Decimal("1e-400"), Decimal("1e-400")),
+        (True, None),
+        ("x", None),
+        (10**400, None),
+        (float("nan"), None),
+        ("1e-99999999999999999999", None),
+    ],
+)
+def test_numbers_are_read_with_all_their_digits(value: object, read: Decimal | None) -> None:
+    assert decimal(value) == read
 
 
 def test_rules_that_never_took_anything_are_named() -> None:
@@ -104,3 +140,4 @@ def test_rules_that_never_took_anything_are_named() -> None:
     uses = {("b", "/at"): 3, ("a", "/id"): 1}
     assert unused(rules, uses) == (("", "/never"), ("b", "/id"))
     assert unused({}, {}) == ()
+    assert unused({"a": (allow("unordered", "/tags"),)}, {}) == ()

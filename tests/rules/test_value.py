@@ -1,5 +1,7 @@
 """Scalars: equality as a reader of JSON has it, what may be an identity, and how values are shown."""
 
+from decimal import Decimal
+
 import pytest
 
 from rules.value import SHOWN_MAX, equal, identical, identity, printable, shown, sort
@@ -39,7 +41,8 @@ def test_numbers_are_of_one_sort_and_booleans_are_not_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [("a", "a"), (1, "1"), (True, ""), (None, ""), (1.5, ""), (2**300, "")]
+    ("value", "text"),
+    [("a", "a"), (1, "1"), (True, ""), (None, ""), (1.5, ""), (2**300, ""), (Decimal("1.5"), "")],
 )
 def test_only_texts_and_integers_can_be_identities(value: object, text: str) -> None:
     assert identity(value) == text

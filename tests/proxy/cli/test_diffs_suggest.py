@@ -37,7 +37,7 @@ def test_a_snippet_is_ready_for_the_config(book: Book) -> None:
     assert tomllib.loads(text) == {
         "routes": {"rules": [{"kind": "time", "paths": ["/items/*/at"], "within_seconds": 2}]}
     }
-    assert '# route "orders", /body/items/*/at: differed in 60 of 60 comparisons (100 %)' in text
+    assert '# route "orders", "/body/items/*/at": differed in 60 of 60 comparisons (100 %)' in text
     assert "# a time, at the most 1 s apart" in text
     assert "# the same two values every time: a difference to explain, no noise" in text
     assert "/body/name" not in text

@@ -1,5 +1,7 @@
 """Side by side: equal lines stand beside each other, others are marked, nothing is wider than it may be."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +45,22 @@ def test_endless_bodies_end() -> None:
     pairs = list(aligned(["x"] * (LINES_MAX + 5), ["x"] * LINES_MAX))
     assert pairs[-1] == ("|", "… 5 more lines", "")
     assert len(pairs) == LINES_MAX + 1
+
+
+def test_lines_that_repeat_take_no_time() -> None:
+    left, right = ["  0,"] * LINES_MAX, ["  0,", "  1,"] * (LINES_MAX // 2)
+    started = time.perf_counter()
+    pairs = list(aligned(left, right))
+    assert time.perf_counter() - started < 2.0
+    assert [pair[1] for pair in pairs if pair[1]] == left
+    assert [pair[2] for pair in pairs if pair[2]] == right
+
+
+def test_rare_lines_are_paired_among_many_that_repeat() -> None:
+    left = [line for number in range(400) for line in ("{", f'"id": {number}', '"a": 1', "}")]
+    right = left[:400] + left[404:800] + left[812:]
+    assert [pair for pair in aligned(left, right) if pair[0] == "|"] == []
+    assert len([pair for pair in aligned(left, right) if pair[0] == "<"]) == 16
 
 
 def test_equal_lines_far_from_others_are_left_out() -> None:

@@ -1,18 +1,20 @@
 """From a verdict to the ledger: counted always, kept when it tells something, redacted, and never in the way."""
 
+import gzip
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from proxy.control.evidence import Ledger as Settings
 from proxy.control.log import Log
 from proxy.control.tally import Tally
 from proxy.fiber import Fibers
-from proxy.flow.evidence import Evidence
+from proxy.flow.evidence import APART_BYTES_MIN, APART_MAX, Evidence
 from proxy.flow.secondary import Job, Tried
 from proxy.store.ledger import KEPT_MAX, PENDING_MAX, Ledger
 from rules.compare import Verdict, VerdictKind
@@ -130,6 +132,7 @@ async def test_a_ledger_that_does_not_keep_up_loses_samples_and_counts_them(tmp_
         assert len(ledger.writer) == PENDING_MAX + 1
         await ledger.writer.call(lambda db: db.execute("PRAGMA query_only = 0"))
         await flushed(ledger)
+        await flushed(ledger)  # counts come once there is room again
         (group,) = rows(ledger.writer.path, "SELECT path, count FROM groups")
         assert tuple(group) == ("/body/a", 3)
         assert rows(ledger.writer.path, "SELECT * FROM verdicts") == []
@@ -172,3 +175,88 @@ async def test_an_event_is_kept(tmp_path: Path) -> None:
         await flushed(ledger)
         (row,) = rows(ledger.writer.path, "SELECT event, details FROM events")
         assert (row["event"], json.loads(row["details"])["state"]) == ("breaker", "open")
+
+
+ECHOED = "zq8w7e6r5t4y3u"
+
+
+def echoing(size: int = 0) -> tuple[Job, Difference]:
+    """A reply that repeats the request's token as a name; both so long."""
+    body = json.dumps({"sessions": {ECHOED: 1}, "filler": "word " * (size // 5)}).encode()
+    head = f"Authorization: Bearer {ECHOED}\r\nContent-Type: application/json\r\n"
+    job = structs.replace(
+        a_job(), request=a_request("PUT", "/a", b"{}", head), reply=a_reply(200, body)
+    )
+    return job, Difference(
+        path=("body", "sessions", ECHOED), kind=Class.MISSING, primary="1", secondary=""
+    )
+
+
+@pytest.mark.parametrize("size", [0, 2 * APART_BYTES_MIN])
+async def test_a_path_that_repeats_a_secret_reaches_no_table(tmp_path: Path, size: int) -> None:
+    async with keeping(tmp_path) as (evidence, ledger, tally):
+        job, difference = echoing(size)
+        tried = a_try(VerdictKind.MISMATCH, None, difference)
+        for _ in range(3):
+            evidence.record(7, job, tried, "default")
+        evidence.baseline(job, tried)
+        await until(lambda: not len(evidence._fibers))
+        await flushed(ledger)
+        groups = rows(ledger.writer.path, "SELECT path, count FROM groups")
+        assert [row["count"] for row in groups] == [3]
+        assert groups[0]["path"].startswith("/body/sessions/redacted:")
+        assert len(rows(ledger.writer.path, "SELECT * FROM baseline")) == 2
+        assert tally.ledger_dropped == 0
+        files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        assert ECHOED.encode() not in files
+
+
+async def test_long_messages_are_kept_without_holding_up_the_loop(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as (evidence, ledger, tally):
+        body = json.dumps([{"mail": f"u{n}@example.com", "n": n} for n in range(2000)]).encode()
+        evidence.record(7, a_job(body=body), a_try(VerdictKind.MISMATCH), "default")
+        assert (len(ledger.writer), len(evidence._fibers)) == (0, 1)
+        packed = gzip.compress(b"{}")
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
+        job = structs.replace(a_job(), reply=structs.replace(a_reply(200, packed), head=head))
+        evidence.record(8, job, a_try(VerdictKind.MISMATCH), "default")
+        await until(lambda: not len(evidence._fibers))
+        await flushed(ledger)
+        kept = rows(ledger.writer.path, "SELECT intent FROM verdicts ORDER BY id")
+        assert ([row["intent"] for row in kept], tally.ledger_dropped) == ([7, 8], 0)
+
+
+async def test_too_many_long_ones_at_once_are_dropped_and_counted(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as (evidence, ledger, tally):
+        job = a_job(body=b"x" * APART_BYTES_MIN)
+        for number in range(APART_MAX + 5):
+            evidence.record(number, job, a_try(VerdictKind.MISMATCH), "default")
+        await until(lambda: not len(evidence._fibers))
+        await flushed(ledger)
+        assert tally.ledger_dropped == 5
+        assert len(rows(ledger.writer.path, "SELECT * FROM verdicts")) == APART_MAX
+        (count,) = rows(ledger.writer.path, "SELECT count FROM counts")
+        assert count["count"] == APART_MAX + 5
+
+
+@pytest.mark.parametrize("size", [2, APART_BYTES_MIN])
+async def test_a_defect_in_evidence_is_counted_logged_once_and_nobody_elses(
+    tmp_path: Path, size: int
+) -> None:
+    def defect(_: str) -> Iterator[tuple[int, int]]:
+        raise ZeroDivisionError(SECRET)
+
+    stream, tally = io.StringIO(), Tally()
+    fibers, log = Fibers(Log(stream)), Log(stream)
+    ledger = await Ledger.open(tmp_path, Settings(), Clock())
+    evidence = Evidence(ledger, Redaction(key=b"key", custom=(defect,)), tally, fibers, log)
+    difference = Difference(path=("body", "a"), kind=Class.VALUE, primary="1", secondary="2")
+    for _ in range(3):
+        evidence.record(7, a_job(body=b"x" * size), a_try(VerdictKind.ERROR, None), "default")
+        evidence.record(7, a_job(), a_try(VerdictKind.MISMATCH, None, difference), "default")
+    await until(lambda: not len(fibers))
+    await ledger.close()
+    assert tally.ledger_dropped == 6
+    (line,) = stream.getvalue().splitlines()
+    assert json.loads(line)["event"] == "evidence_failed"
+    assert sum(tally.verdicts.values()) == 6

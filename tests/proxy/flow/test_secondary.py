@@ -248,6 +248,21 @@ async def test_ids_that_are_one_identity_do_not_differ(tmp_path: Path) -> None:
         assert found.verdict.differences == ()
 
 
+async def test_a_small_number_is_an_identity_only_where_one_stands(tmp_path: Path) -> None:
+    async with trying(tmp_path, ("7", "8")) as (b, _, new):
+        new.will("/orders", Answer(201, b'{"id": 8, "items": 8}', ()))
+        job = a_job(b, a_request("POST", "/orders"), a_reply(201, b'{"id": 7, "items": 7}'))
+        found = await tried(b, job)
+        assert found.verdict is not None
+        assert [each.path for each in found.verdict.differences] == [("body", "items")]
+
+        new.will("/orders/8/pay", Answer(200, b'{"for": 8, "self": "/orders/8", "paid": 8}', ()))
+        theirs = a_reply(200, b'{"for": 7, "self": "/orders/7", "paid": 7}')
+        found = await tried(b, a_job(b, a_request("POST", "/orders/7/pay"), theirs))
+        assert found.verdict is not None
+        assert [each.path for each in found.verdict.differences] == [("body", "paid")]
+
+
 async def test_a_known_identity_is_recalled_before_a_new_one_is_learned(tmp_path: Path) -> None:
     async with trying(tmp_path / "a", ("7", "n7")) as (b, _, _):
         await b.flushed()

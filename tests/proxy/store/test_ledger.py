@@ -15,7 +15,15 @@ import pytest
 from proxy.control.evidence import Ledger as Settings
 from proxy.store import ledger as module
 from proxy.store.batch import StoreError
-from proxy.store.ledger import FAILING_S, GROUPS_MAX, KEPT_MAX, Ledger, Sample, field_path
+from proxy.store.ledger import (
+    FAILING_S,
+    GROUPS_MAX,
+    KEPT_MAX,
+    PENDING_MAX,
+    Ledger,
+    Sample,
+    field_path,
+)
 from rules.compare import Verdict, VerdictKind
 from rules.diff import Class, Difference
 from rules.reservoir import slot
@@ -203,6 +211,29 @@ async def test_made_up_names_do_not_fill_memory(tmp_path: Path) -> None:
         assert found(ledger, "SELECT count(*) FROM groups") == [(GROUPS_MAX + 2,)]
         elsewhere = found(ledger, "SELECT kind, count FROM groups WHERE path = '/**' ORDER BY 1")
         assert elsewhere == [("extra", 1), ("value", 10)]
+        unknown = differing(*(("body", f"unknown {n}") for n in range(9)))
+        assert ledger.knows("orders", unknown)  # they get no place of their own
+        ((_, place),) = ledger.group("orders", "default", unknown)
+        assert place == 10
+        await flushed(ledger)
+        elsewhere = found(ledger, "SELECT kind, count FROM groups WHERE path = '/**' ORDER BY 1")
+        assert elsewhere == [("extra", 1), ("value", 11)]
+        ledger.baseline("orders", unknown)
+        await flushed(ledger)
+        assert found(ledger, "SELECT path, count FROM baseline") == [("", 1)]
+
+
+async def test_a_path_is_known_once_it_has_a_group_or_a_baseline(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as ledger:
+        first, other = differing(("body", "items", "1"), ("body", "a"))
+        assert ledger.knows("orders", ())
+        assert not ledger.knows("orders", (first,))
+        ledger.group("orders", "default", (first,))
+        assert ledger.knows("orders", differing(("body", "items", "2")))
+        assert not ledger.knows("orders", (first, other))
+        ledger.baseline("orders", (other,))
+        assert ledger.knows("orders", (first, other))
+        assert not ledger.knows("elsewhere", (first,))
 
 
 async def test_a_long_name_is_cut_off(tmp_path: Path) -> None:
@@ -315,6 +346,24 @@ async def test_a_ledger_whose_disk_hangs_says_so(tmp_path: Path) -> None:
         go_on.set()
         await held
         await until(lambda: not ledger.writer.failing)
+
+
+async def test_a_ledger_whose_disk_hangs_takes_no_memory_without_end(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as ledger:
+        await flushed(ledger)
+        go_on = threading.Event()
+        held = asyncio.ensure_future(ledger.writer.call(lambda _: go_on.wait()))
+        paths = tuple(("body", f"name {number}") for number in range(500))
+        for _ in range(100):
+            ledger.group("orders", "default", differing(*paths))
+            ledger.sweep()
+        assert len(ledger.writer) <= PENDING_MAX + 2 * len(paths)
+        go_on.set()
+        await held
+        await flushed(ledger)
+        await flushed(ledger)
+        counts = found(ledger, "SELECT DISTINCT count FROM groups")
+        assert counts == [(100,)]
 
 
 async def test_a_ledger_of_a_later_release_is_refused_and_left_alone(tmp_path: Path) -> None:

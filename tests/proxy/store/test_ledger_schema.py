@@ -157,6 +157,19 @@ def test_without_fts5_the_file_stays_writable_and_with_it_again_the_index_begins
     assert matching(made, "needle") == []
 
 
+def test_an_index_of_another_make_begins_anew(made: sqlite3.Connection) -> None:
+    schema.make_searchable(made, fts5=True)
+    insert(made, 1, "needle")
+    sql = "SELECT sql FROM sqlite_master WHERE name = 'verdicts_searched'"
+    (old,) = made.execute(sql).fetchone()
+    made.execute("DROP TRIGGER verdicts_searched")
+    made.execute(old.replace("AFTER INSERT", "AFTER  INSERT"))
+    schema.make_searchable(made, fts5=True)
+    assert made.execute(sql).fetchone() == (old,)
+    insert(made, 2, "needle")
+    assert matching(made, "needle") == [2]
+
+
 def test_making_it_searchable_again_changes_nothing(made: sqlite3.Connection) -> None:
     schema.make_searchable(made, fts5=True)
     insert(made, 1, "needle")
