@@ -237,9 +237,15 @@ class _Facts:
                 # "completion": the order in which the primary answered
                 at = told.index(entry.attempt) if key[0] == "c" and entry.attempt in told else index
                 place.setdefault((key, entry.attempt), at)
+        made = Counter(
+            key for entry in self.primary if entry.method == "CREATE" for key in entry.keys
+        )
+        twice = {key for key, count in made.items() if count > 1}  # two entities, two lanes
         rows: dict[str, list[Applied]] = defaultdict(list)
         for entry in self.secondary:
             for key in entry.keys:
+                if key in twice:
+                    continue
                 if key[0] != "n" and entry.attempt in journaled and (key, entry.attempt) in place:
                     rows[key].append(entry)
         for key, entries in rows.items():
