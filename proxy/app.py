@@ -380,7 +380,17 @@ class App:
         )
 
 
+def _told(log: Log, context: Mapping[str, Any]) -> None:
+    """What nobody waits for has failed: a line of the log like any other, without what it may quote."""
+    error = context.get("exception")
+    if isinstance(error, BaseException):
+        log.failure("unhandled", error)
+    else:
+        log.error("unhandled", detail=str(context.get("message", "")))
+
+
 async def _run(config: Config, log: Log) -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: _told(log, context))
     app = App(config, log)
     await app.start()
     try:

@@ -14,6 +14,7 @@ from xxhash import xxh3_128_hexdigest
 from rules.pointer import Anywhere
 from rules.same import Spelling
 from rules.tolerance import Rulebook
+from rules.value import exact
 
 Path = tuple[str, ...]
 
@@ -162,15 +163,15 @@ class Digests:
             return "s" + value
         if isinstance(value, float) and not value.is_integer():
             return "n" + value.hex()
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return f"n{int(value):x}"
-        if isinstance(value, Decimal):
-            return _decimal(value)
+        if isinstance(value, float | Decimal):
+            return _decimal(exact(value))
+        if isinstance(value, int) and not isinstance(value, bool):
+            return f"n{value:x}"
         return repr(value)
 
 
 def _decimal(value: Decimal) -> str:
-    """A number that no float holds: a whole one as integers are, any other without zeros at its end."""
+    """A number as it is equal to others: a whole one as integers are, any other without zeros at its end."""
     if value == value.to_integral_value():
         return f"n{int(value):x}"
     return f"n{value.normalize(_EXACT)}"

@@ -22,6 +22,9 @@ from rules.redact import ECHO_MIN, Path, Redaction, plain_text, written
 BODY_CHARACTERS_MAX = 16384
 """What is kept of each body: enough to read, small enough for 100,000 samples."""
 
+VALUE_MIN = 3
+"""Characters of a hidden value that is hidden as the value of a difference, too: shorter ones are no secret."""
+
 _NOT_REPEATED = ("host", "content-length", "transfer-encoding", "content-encoding")
 """What curl says for itself; the body is kept without its coding."""
 
@@ -90,6 +93,13 @@ def evidence(
         ),
         document=json.dumps(document),
     )
+
+
+def _begins(value: str, start: str) -> bool:
+    """Whether a value, as JSON, begins like this; an escape has at most six characters for one."""
+    if 6 * len(value) < len(start):
+        return False
+    return value.startswith(start) or json.dumps(value, ensure_ascii=False).startswith(start)
 
 
 def _without(text: str, ways: list[tuple[str, str]]) -> str:
@@ -219,7 +229,7 @@ class Keeper(Reader):
     def value(self, text: str, path: Path | None, *, hide: bool) -> str:
         """Redact one value of a difference: short JSON, perhaps cut off, or nothing.
 
-        What was hidden elsewhere as a whole is hidden, however short it is.
+        What was hidden elsewhere as a whole is hidden, down to VALUE_MIN characters.
         """
         try:
             value = json.loads(text) if text else None
@@ -227,7 +237,8 @@ class Keeper(Reader):
             return self.cut(text, hide=hide or (path is not None and text[:1] in ("{", "[")))
         if not text:
             return text
-        hide = hide or plain_text(value) in self.values
+        told = plain_text(value)
+        hide = hide or (len(told) >= VALUE_MIN and told in self.values)
         return self.concealed(value) if hide else written(self.walk(value, path, 0))
 
     def cut(self, text: str, *, hide: bool) -> str:
@@ -236,7 +247,7 @@ class Keeper(Reader):
         if not text.endswith(_CUT):
             return self.text(text)
         start = text.removesuffix(_CUT)
-        if any(each.startswith(start.removeprefix('"')) for each in self.values):
+        if any(_begins(each, start) for each in self.values):
             return self.hidden(text)
         shown = self.text(start)
         tail = _TAIL.search(shown)

@@ -328,8 +328,9 @@ class Masker:
             for name, each in value.items():
                 if self.left < 0:
                     break
-                named = told if name == "value" and isinstance(told, str) else name
-                hide = self.sensitive(named)
+                hide = self.sensitive(name)
+                if name == "value" and isinstance(told, str):
+                    hide = hide or self.sensitive(told)
                 below = None if path is None else (*path, name)
                 self.left -= len(name)
                 shown[self.key(name)] = (

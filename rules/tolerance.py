@@ -14,6 +14,7 @@ from math import isfinite
 from rules.expression import STEPS_MAX, Expression
 from rules.instant import instant
 from rules.pointer import Paths, Pattern
+from rules.value import exact
 
 NUMBER_CHARACTERS_MAX = 64
 """Longer texts are not read as numbers."""
@@ -203,10 +204,10 @@ def decimal(value: object) -> Decimal | None:
     """The same numbers with all their digits: a float as it is spelled, in as few as tell it apart."""
     if isinstance(value, Decimal):
         return value
-    if number(value) is None or not isinstance(value, int | float | str):
+    if number(value) is None:
         return None
     try:
-        return Decimal(repr(value) if isinstance(value, float) else value)
+        return Decimal(value) if isinstance(value, str) else exact(value)
     except InvalidOperation:  # an exponent of 19 digits
         return None
 

@@ -44,8 +44,16 @@ def sort(value: object) -> type:
 
 
 def equal(one: object, other: object) -> bool:
-    """Whether two scalars of one sort are equal; a NaN is equal to a NaN."""
-    return one == other or (one != one and other != other)
+    """Whether two scalars of one sort are equal: numbers as decimals, and a NaN is a NaN."""
+    if type(one) is type(other):
+        return one == other or (one != one and other != other)
+    return exact(one) == exact(other)
+
+
+def exact(number: object) -> Decimal:
+    """A number with all its digits; a float has those that it is spelled with, as few as tell it apart."""
+    assert isinstance(number, int | float | Decimal)
+    return Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
 
 
 def identity(value: object) -> str:

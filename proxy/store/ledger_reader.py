@@ -17,8 +17,9 @@ from proxy.store.ledger import field_path
 from proxy.store.ledger_schema import LEDGER_VERSION, has_fts5
 from proxy.store.reader import Document, looking
 
-PAGE_IDS = 2000
-"""Numbers of verdicts that one transaction looks at while all of them are gone through."""
+PAGE_IDS, WINDOW_IDS_MAX = 2000, 128_000
+"""Numbers of verdicts that one transaction looks at while all of them are gone through; where the index is asked
+each looks at four times as many as the one before, up to so many."""
 
 _ROW = "v.id, v.at, v.intent, v.route, v.category, v.verdict, v.reason, v.method, v.target, v.differences"
 _TEXT = "v.route || ' ' || v.reason || ' ' || v.target || ' ' || v.differences"
@@ -150,9 +151,7 @@ def sample(directory: Path, identifier: int) -> Document | None:
     """One comparison in full: verdict, request, both replies, differences; None when it is not kept."""
     with _ledger(directory) as connection:
         row = connection.execute("SELECT * FROM verdicts WHERE id = ?", (identifier,)).fetchone()
-    if row is None:
-        return None
-    return _document(row)
+    return None if row is None else _document(row)
 
 
 def last_id(directory: Path) -> int:
@@ -172,15 +171,14 @@ def stream(
     where = _kept(chosen)
     columns = "v.*" if whole else _ROW
     sql = f"SELECT {columns} FROM verdicts AS v WHERE {where} AND v.id > ? AND v.id <= ? ORDER BY v.id"
+    oldest = "SELECT coalesce(min(id), ?) FROM verdicts WHERE id > ?"
     last = last_id(directory)
     if chosen.since is not None:
         with _ledger(directory) as connection:
             after = max(after, _first_id(connection, chosen.since) - 1)
     while after < last:
         with _ledger(directory) as connection:
-            (first,) = connection.execute(
-                "SELECT coalesce(min(id), ?) FROM verdicts WHERE id > ?", (last, after)
-            ).fetchone()
+            (first,) = connection.execute(oldest, (last, after)).fetchone()
             to = min(first + PAGE_IDS, last)
             page = connection.execute(sql, (*where.values, after, to)).fetchall()
         yield from map(_document, page)
@@ -207,8 +205,7 @@ def _kept(chosen: Chosen) -> _Where:
 def _first_id(connection: sqlite3.Connection, since: float) -> int:
     """The number of the first verdict that is not older; of none, one that is beyond all."""
     sql = "SELECT id FROM verdicts WHERE at >= ? ORDER BY at LIMIT 1"
-    row = connection.execute(sql, (since,)).fetchone()
-    return int(row[0]) if row else _BEYOND
+    return int((connection.execute(sql, (since,)).fetchone() or [_BEYOND])[0])
 
 
 def search(
@@ -216,19 +213,27 @@ def search(
 ) -> tuple[list[Document], int]:
     """Verdicts that have every word of a text in target, route, reason or differences, latest first.
 
-    Words are whole ones. Without full-text index, and for `bodies`, where the words may also stand in
-    request and replies, rows are read through; the second value says how many. Raises StoreError.
+    Words are whole ones. Without full-text index, and for `bodies` (then request and replies count, too), rows
+    are read through; the second value says how many. Raises StoreError.
     """
     words = text.split()
     with _ledger(directory) as connection:
         first = connection.execute("SELECT value FROM meta WHERE name = 'search_from'").fetchone()
         (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM verdicts").fetchone()
-        found: list[sqlite3.Row] = []
-        if first is not None and has_fts5(connection) and not bodies:
-            found = _indexed(connection, words, chosen, limit)
-            last = first[0] - 1
-    read = 0
-    for rows, count in _read_through(directory, words, chosen, (last, bodies)):
+        through = last if bodies or first is None or not has_fts5(connection) else first[0] - 1
+        low = through
+        if chosen.since is not None:
+            low = max(through, _first_id(connection, chosen.since) - 1)
+        if chosen.until is not None:
+            last = min(last, _first_id(connection, chosen.until) - 1)
+    found: list[sqlite3.Row] = []
+    read, size = 0, PAGE_IDS
+    while last > low and len(found) < limit:
+        window = (last, max(last - size, low), limit - len(found))
+        with _ledger(directory) as connection:
+            found += _indexed(connection, words, chosen, window)
+        last, size = window[1], min(size * 4, WINDOW_IDS_MAX)
+    for rows, count in _read_through(directory, words, chosen, (through, bodies)):
         if len(found) >= limit:
             break
         found += rows
@@ -237,26 +242,20 @@ def search(
 
 
 def _indexed(
-    connection: sqlite3.Connection, words: list[str], chosen: Chosen, limit: int
+    connection: sqlite3.Connection, words: list[str], chosen: Chosen, window: tuple[int, int, int]
 ) -> list[sqlite3.Row]:
+    """`window`: up to this number, beyond that one, so many rows at the most."""
     where, query = _kept(chosen), _query(words, chosen)
     where.words([word for word in words if not _WORD.search(word)], _TEXT)
     if not query:
-        sql = (
-            f"SELECT {_ROW} FROM verdicts AS v WHERE {where}"
-            " AND v.id >= (SELECT value FROM meta WHERE name = 'search_from')"
-            " ORDER BY v.id DESC LIMIT ?"
-        )
-        return connection.execute(sql, (*where.values, limit)).fetchall()
-    if chosen.since is not None:
-        where.add("search.rowid >= ?", _first_id(connection, chosen.since))
-    if chosen.until is not None:
-        where.add("search.rowid < ?", _first_id(connection, chosen.until))
+        sql = f"SELECT {_ROW} FROM verdicts AS v WHERE {where} AND v.id <= ? AND v.id > ? ORDER BY v.id DESC LIMIT ?"
+        return connection.execute(sql, (*where.values, *window)).fetchall()
     sql = (
         f"SELECT {_ROW} FROM search CROSS JOIN verdicts AS v ON v.id = search.rowid"
-        f" WHERE search MATCH ? AND {where} ORDER BY search.rowid DESC LIMIT ?"
+        f" WHERE search MATCH ? AND {where} AND search.rowid <= ? AND search.rowid > ?"
+        " ORDER BY search.rowid DESC LIMIT ?"
     )
-    return connection.execute(sql, (query, *where.values, limit)).fetchall()
+    return connection.execute(sql, (query, *where.values, *window)).fetchall()
 
 
 def _query(words: list[str], chosen: Chosen) -> str:
@@ -284,11 +283,10 @@ def _read_through(
     where.words(words, _TEXT + "".join(_BODIES) if bodies else _TEXT)
     sql = f"SELECT {_ROW} FROM verdicts AS v WHERE {where} AND v.id <= ? AND v.id > ? ORDER BY v.id DESC"
     page = "SELECT count(*) FROM verdicts WHERE id <= ? AND id > ?"
+    newest = "SELECT coalesce(max(id), 0) FROM verdicts WHERE id <= ?"
     while last > 0:
         with _ledger(directory) as connection:
-            (last,) = connection.execute(
-                "SELECT coalesce(max(id), 0) FROM verdicts WHERE id <= ?", (last,)
-            ).fetchone()
+            (last,) = connection.execute(newest, (last,)).fetchone()
             window = (last, last - PAGE_IDS)
             rows = connection.execute(sql, (*where.values, *window)).fetchall()
             (count,) = connection.execute(page, window).fetchone()
@@ -391,8 +389,8 @@ def _ledger(directory: Path) -> Iterator[sqlite3.Connection]:
     path = directory / "ledger.db"
     with looking(path) as connection:
         row = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
-        if row is None or row[0] != LEDGER_VERSION:
-            found = None if row is None else row[0]
+        found = row and row[0]
+        if found != LEDGER_VERSION:
             raise StoreError(
                 f"{path}: format version {found}; this release reads {LEDGER_VERSION}:"
                 " its sidecar migrates the file when it starts"

@@ -139,7 +139,7 @@ def test_a_secret_that_is_a_name_elsewhere_is_hidden_there_too() -> None:
     assert found.differences[0].path[:2] == ("body", "sessions")
 
 
-@pytest.mark.parametrize("secret", ["zq8w7", "12345", "x" * 300])
+@pytest.mark.parametrize("secret", ["zq8w7", "12345", "x" * 300, '"é\\' * 90])
 @pytest.mark.parametrize(
     "body",
     [
@@ -155,7 +155,8 @@ def test_what_was_hidden_by_its_name_is_hidden_as_a_value_of_a_difference(
     media = b"Content-Type: multipart/mixed; boundary=xx\r\n" if body[0] == "-" else JSON
     text = secret if body[0] == "-" else json.dumps(secret)
     reply = a_reply(body.replace("%s", text).encode(), fields=media)
-    value = json.dumps(secret) if len(secret) < 200 else json.dumps(secret)[:199] + "…"
+    value = json.dumps(secret, ensure_ascii=False)
+    value = value if len(value) <= 200 else value[:199] + "…"
     difference = Difference(
         path=("body", "0", "value"), kind=Class.VALUE, primary=value, secondary="true"
     )
@@ -163,6 +164,16 @@ def test_what_was_hidden_by_its_name_is_hidden_as_a_value_of_a_difference(
     (shown,) = evidence(a_request(), *sides, (difference,), REDACTION).differences
     assert shown.primary.startswith("redacted:")
     assert shown.secondary == "true"
+
+
+def test_a_value_of_a_letter_or_two_is_shown_where_it_is_not_named() -> None:
+    reply = a_reply(b'{"pin": "1", "token": null, "count": 1}', fields=JSON)
+    seen = [
+        Difference(path=("body", "count"), kind=Class.VALUE, primary=value, secondary="null")
+        for value in ("1", '"1"')
+    ]
+    sides = (Side.LEGACY, reply), (Side.NEW, a_reply(fields=JSON))
+    assert evidence(a_request(), *sides, tuple(seen), REDACTION).differences == tuple(seen)
 
 
 def test_a_lone_surrogate_in_a_secret_spoils_nothing() -> None:

@@ -38,6 +38,26 @@ def test_numbers_are_of_one_sort_and_booleans_are_not_numbers() -> None:
     assert sort(True) is not sort(1)
     assert equal(1, 1.0)
     assert equal(float("nan"), float("nan"))
+    assert not equal(float("nan"), 1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "answer"),
+    [
+        (1, 1.0, True),
+        (-0.0, 0, True),
+        (10**23, 1e23, True),
+        (2**53 + 1, 2.0**53, False),
+        (2**100, 2.0**100, False),
+        (2**53 + 1, Decimal("9007199254740993.0"), True),
+        (0.1, Decimal("0.1000000000000000055511151231257827021181583404541015625"), False),
+        (Decimal("0.12345678901234567890"), Decimal("0.1234567890123456789"), True),
+    ],
+)
+def test_numbers_are_equal_as_decimals(one: object, other: object, answer: bool) -> None:
+    assert equal(one, other) is answer
+    assert equal(other, one) is answer
+    assert sort(one) is sort(other)
 
 
 @pytest.mark.parametrize(

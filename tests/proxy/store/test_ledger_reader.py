@@ -323,6 +323,25 @@ def test_rules_tell_how_often_and_when_last(tmp_path: Path) -> None:
     assert reader.rules(tmp_path, Chosen(until=HOUR)) == []
 
 
+async def test_a_search_goes_through_the_index_in_steps(tmp_path: Path, ledger: Ledger) -> None:
+    more = 6 * reader.PAGE_IDS
+    columns = "at, intent, route, category, verdict, reason, method, target, evidence, differences"
+    sql = (
+        f"INSERT INTO verdicts (id, {columns}) WITH RECURSIVE n (i) AS"
+        " (SELECT 6 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+        f" SELECT i, {columns} FROM n, verdicts WHERE id = 1"
+    )
+    await ledger.writer.call(lambda db: db.execute(sql, (more,)))
+    for text, numbers in (
+        ("items", [3, 2]),
+        ("café", [*range(more, 5, -1), 1]),
+        ("", list(range(more, 0, -1))),
+    ):
+        for limit in (1, 3, more):
+            found, read = reader.search(tmp_path, text, limit=limit)
+            assert ([each["id"] for each in found], read) == (numbers[:limit], 0)
+
+
 async def test_no_query_goes_through_all_verdicts(tmp_path: Path, ledger: Ledger) -> None:
     """EXPLAIN QUERY PLAN: what grows with every mismatch is looked up, not scanned."""
     await ledger.writer.call(lambda db: db.execute("ANALYZE"))
@@ -330,12 +349,12 @@ async def test_no_query_goes_through_all_verdicts(tmp_path: Path, ledger: Ledger
     chosen = Chosen(route="orders", path="/body/items", kind="value", since=HOUR, until=HOUR + 9999)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         connection.set_trace_callback(asked.append)
-        reader._indexed(connection, ["items"], chosen, 10)
-        reader._indexed(connection, [], Chosen(), 10)
+        reader._indexed(connection, ["items"], chosen, (9, 0, 10))
+        reader._indexed(connection, [], Chosen(), (9, 0, 10))
         reader._first_id(connection, HOUR)
         connection.set_trace_callback(None)
         own = [sql for sql in asked if "verdicts" in sql and not sql.startswith("--")]
-        assert len(own) == 5
+        assert len(own) == 3
         own += [
             "SELECT max(id) FROM verdicts",
             "SELECT * FROM verdicts AS v WHERE v.id > 3 AND v.id <= 9 ORDER BY v.id",
