@@ -11,13 +11,10 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import uvloop
 
 from proxy.control.admin import Actions, Admin
 from proxy.control.config import Config
@@ -378,28 +375,3 @@ class App:
         self.evidence.event(
             "breaker", category=category, state=breaker.state, reason=breaker.reason
         )
-
-
-def _told(log: Log, context: Mapping[str, Any]) -> None:
-    """What nobody waits for has failed: a line of the log like any other, without what it may quote."""
-    error = context.get("exception")
-    if isinstance(error, BaseException):
-        log.failure("unhandled", error)
-    else:
-        log.error("unhandled", detail=str(context.get("message", "")))
-
-
-async def _run(config: Config, log: Log) -> None:
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: _told(log, context))
-    app = App(config, log)
-    await app.start()
-    try:
-        await app.serve()
-    finally:
-        await app.stop()
-
-
-def run(config: Config, log: Log) -> None:
-    """Run a sidecar until it is told to stop. Raises StartError."""
-    with suppress(KeyboardInterrupt):
-        uvloop.run(_run(config, log))

@@ -149,6 +149,7 @@ LEVELS: dict[str, int] = {
     "proxy.control.overview": 13,
     # put together
     "proxy.app": 26,
+    "proxy.serve": 27,
     "proxy.demo": 10,
     "proxy.demo.child": 11,
     "proxy.demo.shop": 11,
@@ -174,9 +175,9 @@ LEVELS: dict[str, int] = {
     "proxy.cli.demo": 27,
     "proxy.cli.diffs": 27,
     "proxy.cli.intents": 27,
-    "proxy.cli.run": 27,
+    "proxy.cli.run": 28,
     "proxy.cli.status": 27,
-    "proxy.__main__": 28,
+    "proxy.__main__": 29,
 }
 
 IMPURE = {
@@ -198,7 +199,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "cryptography": ("proxy.cipher",),  # by importlib, when there is a key
     "ssl": ("proxy.control.tls", "proxy.wire.secure"),
     "aiohttp": ("proxy.control.admin", "proxy.demo."),
-    "uvloop": ("proxy.app", "proxy.cli.replay"),
+    "uvloop": ("proxy.serve", "proxy.cli.replay"),
     "click": ("proxy.cli.", "proxy.__main__"),
     "rich": ("proxy.cli.", "proxy.demo."),
     "xxhash": ("rules.",),

@@ -3,9 +3,9 @@
 import click
 
 from proxy.app import StartError
-from proxy.app import run as run_app
 from proxy.cli.options import config_option, configured, fail
 from proxy.control.log import Log
+from proxy.serve import run as run_app
 
 
 @click.command()

@@ -35,7 +35,9 @@ def _path(text: str) -> None:
 
 def _probe(text: str) -> None:
     if _TARGET.fullmatch(text) is None:
-        raise ValueError("must be a path as it is on the wire, with captures, and a query if need be")
+        raise ValueError(
+            "must be a path as it is on the wire, with captures, and a query if need be"
+        )
 
 
 def _header_pattern(name: str, pattern: str) -> None:
