@@ -103,10 +103,10 @@ def _is_in_use(connection: sqlite3.Connection, key: bytes) -> bool:
     """Whether anything is encrypted under the key with this id. What is damaged does not count: it needs no key."""
     begin = SEALED + key
     rows = connection.execute(
-        "SELECT digest, payload FROM intents WHERE substr(payload, 1, ?2) = ?1 UNION ALL"
-        " SELECT substr(reply, 1, ?3), substr(reply, ?3 + 1) FROM intents"
-        " WHERE substr(reply, ?3 + 1, ?2) = ?1",
-        (begin, len(begin), DIGEST_BYTES),
+        "SELECT digest, payload FROM intents WHERE substr(payload, 1, :length) = :begin UNION ALL"
+        " SELECT substr(reply, 1, :digest), substr(reply, :digest + 1) FROM intents"
+        " WHERE substr(reply, :digest + 1, :length) = :begin",
+        {"begin": begin, "length": len(begin), "digest": DIGEST_BYTES},
     )
     return any(digest(sealed) == expected for expected, sealed in rows)
 

@@ -57,8 +57,8 @@ def make_template(path: Path, schema: Schema) -> None:
     """A file with its tables, and nothing that differs from run to run."""
     connection = sqlite3.connect(path, isolation_level=None)
     prepare(connection, schema, "OFF")
-    meta = (("journal_id", "simulated"), ("redaction_key", b"k" * 32))
-    connection.executemany("UPDATE meta SET value = ?2 WHERE name = ?1", meta)
+    meta = (("simulated", "journal_id"), (b"k" * 32, "redaction_key"))
+    connection.executemany("UPDATE meta SET value = ? WHERE name = ?", meta)
     connection.close()
 
 
