@@ -48,6 +48,7 @@ from proxy.flow.unknown import Unknown
 from proxy.flow.unsettled import Rooms as UnknownRooms
 from proxy.memory import tune
 from proxy.store.batch import StoreError
+from proxy.store.gap import Gap
 from proxy.store.intent import Intent
 from proxy.store.journal import Journal
 from proxy.store.ledger import Ledger
@@ -102,7 +103,7 @@ class App:
             self._journal = await Journal.open(config.journal, self.tally, time.time, cipher)
             await self._open_ledger()
             known = await self._journal.gaps.all()
-            self._build(self._journal, Gaps(known, self._journal.gaps.keep, time.time, self.log))
+            self._build(self._journal, known)
             self._take_up(self._journal)
             if listening:
                 self._listener = Listener(config.listen, self.clients.connect, self._say)
@@ -122,7 +123,7 @@ class App:
         self._tick()
         tune()
 
-    def _build(self, journal: Journal, gaps: Gaps) -> None:
+    def _build(self, journal: Journal, known: list[Gap]) -> None:
         config, tally, log = self.config, self.tally, self.log
         redaction = config.redact.redaction(journal.redaction_key)
         hop = f"Twinwrite-Hop: {self.instance}".encode()
@@ -132,7 +133,7 @@ class App:
         self.guard = Guard(config.breaker_limits, self._loop.time)
         self.guard.watch(self._breaker_changed)
         self.evidence = Evidence(self._ledger, redaction, tally, self.fibers, log)
-        gaps.evidence = self.evidence
+        gaps = Gaps(known, journal.gaps.keep, time.time, log, self.evidence)
         identities = Identities(journal.pairs, tally)
         pending_max = config.compare.pending_max
         self.secondary = Secondary(self.pools, identities, tally, self.exits, pending_max)
@@ -154,9 +155,8 @@ class App:
         self.unknown = Unknown(settling, ways, config.fate_limits, quiet_s, random.random)
         self.gaps = gaps
         self.capacity = Capacity(
-            config.journal, journal, self.delivery, gaps, (tally, self.evidence, log)
+            config.journal, journal, self.delivery, (tally, self.evidence, log)
         )
-        self.capacity.ledger_fails = self._ledger_fails
         foreground = WriteRooms(
             listen=config.listen, journal=journal, capacity=self.capacity, gaps=gaps, journal_settings=config.journal,
             delivery=self.delivery, guard=self.guard, shadow=Shadow(rooms, self.delivery, pending_max),
@@ -344,7 +344,7 @@ class App:
         ledger = () if self._ledger is None else (self._ledger,)
         for each in (
             self.clients, *self.pools.values(), *self.exits.values(),
-            self.journal, self.guard, self.delivery, self.capacity, *ledger,
+            self.journal, self.guard, self.delivery, self.capacity, self.gaps, *ledger,
         ):  # fmt: skip
             try:
                 each.sweep()
@@ -360,9 +360,6 @@ class App:
         except OSError as error:
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             raise StartError(f"cannot listen on {where.host}:{where.port}: {why}") from error
-
-    def _ledger_fails(self) -> bool:
-        return self._ledger is None or self._ledger.writer.failing
 
     def _say(self, detail: str) -> None:
         self.log.warning("tls", detail=detail)

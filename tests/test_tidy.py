@@ -168,6 +168,7 @@ LEVELS: dict[str, int] = {
     "proxy.cli.diffs_export": 24,
     "proxy.cli.sidecar": 16,
     "proxy.cli.letters": 17,
+    "proxy.cli.selection": 18,
     "proxy.cli.dead": 24,
     "proxy.cli.unknown": 27,
     "proxy.cli.replay": 27,

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 
 import click
@@ -13,16 +12,29 @@ from proxy.cli.letters import (
     form,
     formed,
     print_letter,
-    print_table,
     raw,
     the_letter,
     whole,
 )
-from proxy.cli.options import config_option, configured, fail, json_option, print_json
+from proxy.cli.options import (
+    config_option,
+    configured,
+    fail,
+    journal_directory,
+    json_option,
+)
+from proxy.cli.selection import (
+    id_argument,
+    list_options,
+    only_of,
+    out_of_order_option,
+    print_selected,
+    route_option,
+    selected,
+)
 from proxy.cli.sidecar import act, print_done
 from proxy.control.config import Config
 from proxy.store import reader
-from proxy.store.batch import StoreError
 from rules.fate import State
 from rules.framing import with_line, without
 from rules.message import Request
@@ -30,14 +42,9 @@ from rules.message import Request
 IDS_MAX = 1000
 """Of one request to the sidecar."""
 
-_DEAD = (State.DEAD.value,)
+_DEAD = (State.DEAD,)
 
 ids_argument = click.argument("ids", type=int, nargs=-1, metavar="ID...")
-id_argument = click.argument("intent_id", type=int, metavar="ID")
-route_option = click.option("--route", default="", help="Only this route.")
-out_of_order_option = click.option(
-    "--out-of-order", is_flag=True, help="Also what later writes of its lanes have overtaken."
-)
 
 
 @click.group()
@@ -59,11 +66,8 @@ def dead() -> None:
 @dead.command("list")
 @config_option
 @json_option
-@route_option
+@list_options
 @click.option("--reason", default="", help="Only with this in their reason.")
-@click.option("--lane", default="", help="Only of this lane.")
-@click.option("--older-than", type=float, metavar="SECONDS", help="Only received before that.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
 def list_letters(
     config_path: str, as_json: bool, route: str, limit: int, **only: str | float
 ) -> None:
@@ -74,11 +78,8 @@ def list_letters(
       twinwrite dead list --reason s_rejected --older-than 3600
       twinwrite dead list --lane order:17 --json
     """
-    found = _found(configured(config_path), route, limit, only_of(**only))
-    if as_json:
-        print_json(found)
-    else:
-        print_table(found)
+    found = selected(journal_directory(config_path), _DEAD, route, limit, only_of(**only))
+    print_selected(found, as_json=as_json)
 
 
 @dead.command()
@@ -118,7 +119,7 @@ def retry(config_path: str, as_json: bool, ids: tuple[int, ...], **options: str 
         raise click.UsageError("give ids, or --all (with --route)")
     config = configured(config_path)
     if every:
-        found = _found(config, route, 1_000_000_000, reader.EVERY)
+        found = selected(Path(config.journal.directory), _DEAD, route)
         ids = tuple(sorted(each["id"] for each in found))
     told = _acted(config, "/dead/retry", ids, out_of_order=options["out_of_order"])
     raise SystemExit(not print_done(told, as_json=as_json))
@@ -203,7 +204,7 @@ def export(config_path: str, route: str, ndjson: str | None, folder: str | None)
     config = configured(config_path)
     count = 0
     try:
-        for row in reversed(_found(config, route, 1_000_000_000, reader.EVERY)):
+        for row in reversed(selected(Path(config.journal.directory), _DEAD, route)):
             letter = the_letter(config, row["id"], State.DEAD)
             request = whole(letter)
             if folder is not None:
@@ -216,25 +217,6 @@ def export(config_path: str, route: str, ndjson: str | None, folder: str | None)
     except OSError as error:
         fail(f"{error.filename or folder or ndjson}: {error.strerror}")
     click.echo(f"exported {count} dead letter(s), not redacted", err=True)
-
-
-def only_of(
-    *, lane: str | float = "", reason: str | float = "", older_than: str | float | None = None
-) -> reader.Only:
-    """The filters of a list, as the options give them; `older_than` in seconds."""
-    if older_than is None:
-        return reader.Only(lane=str(lane), reason=str(reason))
-    before = time.time() - float(older_than)
-    return reader.Only(lane=str(lane), reason=str(reason), before=before)
-
-
-def _found(config: Config, route: str, limit: int, only: reader.Only) -> list[reader.Document]:
-    try:
-        return reader.intents(
-            Path(config.journal.directory), states=_DEAD, route=route, limit=limit, only=only
-        )
-    except StoreError as error:
-        fail(str(error))
 
 
 def _acted(config: Config, path: str, ids: tuple[int, ...], **more: object) -> reader.Document:

@@ -2,11 +2,8 @@
 
 import click
 
-from proxy.cli.dead import only_of
-from proxy.cli.letters import print_table
-from proxy.cli.options import config_option, fail, journal_directory, json_option, print_json
-from proxy.store import reader
-from proxy.store.batch import StoreError
+from proxy.cli.options import config_option, journal_directory, json_option
+from proxy.cli.selection import list_options, only_of, print_selected, selected
 from rules.fate import State
 
 
@@ -20,10 +17,7 @@ from rules.fate import State
     type=click.Choice([state.value for state in State]),
     help="Only this state; may be repeated.",
 )
-@click.option("--route", default="", help="Only this route.")
-@click.option("--lane", default="", help="Only of this lane.")
-@click.option("--older-than", type=float, metavar="SECONDS", help="Only received before that.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
+@list_options
 def intents(
     config_path: str, as_json: bool, states: tuple[str, ...], limit: int, **more: str
 ) -> None:
@@ -36,14 +30,6 @@ def intents(
       twinwrite intents --state s_pending --older-than 600 --json --limit 1000
     """
     route = more.pop("route")
-    directory = journal_directory(config_path)
-    try:
-        found = reader.intents(
-            directory, states=states, route=route, limit=limit, only=only_of(**more)
-        )
-    except StoreError as error:
-        fail(str(error))
-    if as_json:
-        print_json(found)
-    else:
-        print_table(found)
+    chosen = tuple(map(State, states))
+    found = selected(journal_directory(config_path), chosen, route, limit, only_of(**more))
+    print_selected(found, as_json=as_json)

@@ -1,15 +1,18 @@
 """`twinwrite unknown`: the writes that the primary may or may not have applied."""
 
-from pathlib import Path
-
 import click
 
-from proxy.cli.dead import id_argument, only_of, out_of_order_option, route_option
-from proxy.cli.letters import print_letter, print_table, the_letter
-from proxy.cli.options import config_option, configured, fail, json_option, print_json
+from proxy.cli.letters import print_letter, the_letter
+from proxy.cli.options import config_option, configured, journal_directory, json_option
+from proxy.cli.selection import (
+    id_argument,
+    list_options,
+    only_of,
+    out_of_order_option,
+    print_selected,
+    selected,
+)
 from proxy.cli.sidecar import act, print_done
-from proxy.store import reader
-from proxy.store.batch import StoreError
 from rules.fate import State
 
 
@@ -31,10 +34,7 @@ def unknown() -> None:
 @unknown.command("list")
 @config_option
 @json_option
-@route_option
-@click.option("--lane", default="", help="Only of this lane.")
-@click.option("--older-than", type=float, metavar="SECONDS", help="Only received before that.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
+@list_options
 def list_unknown(
     config_path: str, as_json: bool, route: str, limit: int, **only: str | float
 ) -> None:
@@ -44,18 +44,9 @@ def list_unknown(
     Example:
       twinwrite unknown list --older-than 60 --json
     """
-    directory = Path(configured(config_path).journal.directory)
-    states = (State.UNKNOWN.value,)
-    try:
-        found = reader.intents(
-            directory, states=states, route=route, limit=limit, only=only_of(**only)
-        )
-    except StoreError as error:
-        fail(str(error))
-    if as_json:
-        print_json(found)
-    else:
-        print_table(found)
+    directory = journal_directory(config_path)
+    found = selected(directory, (State.UNKNOWN,), route, limit, only_of(**only))
+    print_selected(found, as_json=as_json)
 
 
 @unknown.command()

@@ -6,7 +6,6 @@ back is the same look. Only the two limits that a burst could overrun within a t
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 
 from proxy.control.log import Log
 from proxy.control.owed import Journal as Settings
@@ -15,7 +14,6 @@ from proxy.control.tally import Tally
 from proxy.fiber import Slot
 from proxy.flow.delivery import Delivery
 from proxy.flow.evidence import Evidence
-from proxy.flow.gaps import Gaps
 from proxy.store.journal import Journal
 from rules.fate import STUCK
 from rules.framing import Refusal
@@ -39,7 +37,6 @@ class Capacity:
         settings: Settings,
         journal: Journal,
         delivery: Delivery,
-        gaps: Gaps,
         told: tuple[Tally, Evidence, Log],
     ) -> None:
         self.level, self.reasons = Level.FULL, tuple[str, ...]()
@@ -47,7 +44,6 @@ class Capacity:
         self._settings = settings
         self._journal = journal
         self._delivery = delivery
-        self._gaps = gaps
         self._tally, self._evidence, self._log = told
         self._loop = asyncio.get_running_loop()
         self._most = Owed(
@@ -57,7 +53,6 @@ class Capacity:
         )
         self._is_full = self._is_soft = False
         self._waiting: deque[tuple[float, Slot[bool]]] = deque()
-        self.ledger_fails: Callable[[], bool] = lambda: False
 
     @property
     def hinders(self) -> bool:
@@ -99,12 +94,11 @@ class Capacity:
         while self._waiting and (not self._is_full or self._waiting[0][0] <= self._loop.time()):
             self._waiting.popleft()[1].resolve(not self._is_full)
             self._look()
-        self._gaps.sweep()
         self._note_soft()
         settings = self._settings
         found, reasons = level(
             Condition(
-                ledger_fails=self.ledger_fails(),
+                ledger_fails=self._evidence.fails,
                 journal_fails=self._journal.fails,
                 backlog_full=self._is_full,
                 rejects_unjournaled=settings.on_journal_error is OnJournalError.REJECT,

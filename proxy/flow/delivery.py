@@ -165,9 +165,8 @@ class Delivery:
         """Send a dead letter again: from its old place if it holds its lanes, else from their end."""
         held = self._dead.pop(intent.id, None)
         intent = held or intent
-        intent.attempts = min(
-            intent.attempts, 1
-        )  # not 0: a DELETE that finds nothing has been there before
+        # Not 0: a DELETE that finds nothing has been there before.
+        intent.attempts = min(intent.attempts, 1)
         self._rooms.journal.conclude(intent, Event.REVIVE, Result("revived"))
         if held is None:
             self._lanes.enter(intent, intent.lanes)

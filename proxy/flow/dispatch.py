@@ -130,9 +130,7 @@ class Dispatch:
                 self._pump_later(category, guard.wait_s(category))
                 return
             intent = self._next(ready)
-            if (
-                self._in_work + 1 == self._most
-            ):  # the last place: the next one goes to another category
+            if self._in_work + 1 == self._most:  # the next place goes to another category
                 self._ready[category] = self._ready.pop(category)
             ready.active += 1
             self._in_work += 1

@@ -13,6 +13,7 @@ from proxy.fiber import Fibers
 from proxy.flow.secondary import Job, Tried
 from proxy.store.ledger import PENDING_MAX, Ledger, Sample
 from rules.compare import Verdict, VerdictKind
+from rules.diff import Difference
 from rules.evidence import Kept, evidence
 from rules.framing import field
 from rules.message import OTHER, Failure
@@ -41,6 +42,11 @@ class Evidence:
         self._told: set[type[Exception]] = set()
         self._apart = 0
         self._thread = ThreadPoolExecutor(1, "evidence")
+
+    @property
+    def fails(self) -> bool:
+        """Whether what is compared leaves no trace now."""
+        return self._ledger is None or self._ledger.writer.failing
 
     def record(self, intent: int | None, job: Job, tried: Tried, category: str) -> None:
         """Count and keep a verdict; a try without one leaves no trace here. Long messages are kept later."""
@@ -94,12 +100,10 @@ class Evidence:
         """Add it to its groups, and keep a sample where one is wanted."""
         verdict, route = tried.verdict, job.route.name
         assert verdict is not None
-        kept, shown = None, redact_paths(verdict.differences, self._redaction)
-        if not ledger.knows(route, shown):  # a path may repeat what is hidden by its name elsewhere
-            kept = await self._redacted(job, tried)
-            if kept is None:
-                return
-            shown = kept.differences
+        found = await self._shown(ledger, job, tried)
+        if found is None:
+            return
+        shown, kept = found
         wanted = ledger.group(route, category, shown)
         if len(ledger.writer) > PENDING_MAX:
             self._tally.ledger_dropped += 1
@@ -109,15 +113,21 @@ class Evidence:
                 ledger.keep(_sample(intent, job, verdict, category, kept), wanted)
 
     async def _noisy(self, ledger: Ledger, job: Job, tried: Tried) -> None:
-        verdict, route = tried.verdict, job.route.name
-        assert verdict is not None
-        shown = redact_paths(verdict.differences, self._redaction)
-        if not ledger.knows(route, shown):
-            kept = await self._redacted(job, tried)
-            if kept is None:
-                return
-            shown = kept.differences
-        ledger.baseline(route, shown)
+        found = await self._shown(ledger, job, tried)
+        if found is not None:
+            ledger.baseline(job.route.name, found[0])
+
+    async def _shown(
+        self, ledger: Ledger, job: Job, tried: Tried
+    ) -> tuple[tuple[Difference, ...], Kept | None] | None:
+        """The differences as groups may show them, and what was redacted for it; None when that was dropped."""
+        assert tried.verdict is not None
+        shown = redact_paths(tried.verdict.differences, self._redaction)
+        if ledger.knows(job.route.name, shown):
+            return shown, None
+        # A path may repeat what is hidden by its name elsewhere: it is redacted with its message.
+        kept = await self._redacted(job, tried)
+        return None if kept is None else (kept.differences, kept)
 
     async def _redacted(self, job: Job, tried: Tried) -> Kept | None:
         """What may be kept; None, and counted, when too many wait for their turn."""

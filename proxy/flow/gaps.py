@@ -20,10 +20,15 @@ class Gaps:
     """The gaps of a journal; `known` are those of earlier runs. `keep` writes one: it tells when that is durable."""
 
     def __init__(
-        self, known: list[Gap], keep: Callable[[Gap], Told], now: Callable[[], float], log: Log
+        self,
+        known: list[Gap],
+        keep: Callable[[Gap], Told],
+        now: Callable[[], float],
+        log: Log,
+        evidence: Evidence | None = None,
     ) -> None:
         self.all = list(known)
-        self.evidence: Evidence | None = None
+        self._evidence = evidence
         self._keep = keep
         self._now = now
         self._log = log
@@ -60,8 +65,8 @@ class Gaps:
         gap = self._open[category, reason] = Gap(number, category, reason, now, now)
         self.all.append(gap)
         self._log.error("gap", category=category, reason=reason)
-        if self.evidence is not None:
-            self.evidence.event("gap", category=category, reason=reason)
+        if self._evidence is not None:
+            self._evidence.event("gap", category=category, reason=reason)
         return gap
 
     def note(self, category: str, reason: Skip) -> None:

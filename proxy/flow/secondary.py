@@ -36,15 +36,11 @@ from rules.identity import (
     wanted,
 )
 from rules.message import OTHER, Failure, Outcome, Reply, Request, Role, Side
+from rules.repeat import IDEMPOTENCY_KEY, KEY_LINE
 from rules.route import Route, captures
 from rules.source import Parts
 
 Done = TypeVar("Done")
-
-IDEMPOTENCY_KEY = "Idempotency-Key"
-"""draft-ietf-httpapi-idempotency-key-header: passed on; where it is absent one is minted."""
-
-_KEY_LINE = f"\r\n{IDEMPOTENCY_KEY.lower()}:".encode()
 
 APART_BYTES_MIN = 16_384
 """Bodies beyond this are translated in a thread."""
@@ -189,7 +185,7 @@ class Secondary:
         request, comparison = prepared.request, job.route.comparison
         limit = REPLY_BYTES_MAX if comparison is None else comparison.body_bytes_max
         head = self._exits[OTHER[job.primary]].head(request.head)
-        if _KEY_LINE not in head.lower():
+        if KEY_LINE not in head.lower():
             head = with_line(head, f"{IDEMPOTENCY_KEY}: {job.key}".encode())
         hearer = None if comparison is None else _DEAF
         exchange = self._pools[OTHER[job.primary]].ask(request, head, limit, hearer)

@@ -155,9 +155,7 @@ class Journal:
             raise
         if error is not None:
             self._tally.journal_errors += 1
-            intent.state = (
-                State.NOT_SENT
-            )  # it may be durable all the same, or be on its way to the disk
+            intent.state = State.NOT_SENT  # it may be durable all the same, or on its way there
             self.writer.put_log(record.settled(intent, None))
             intent.state = State.RECEIVED
             return error

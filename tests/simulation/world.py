@@ -36,6 +36,7 @@ from proxy.flow.unknown import Unknown
 from proxy.flow.unsettled import Rooms as UnknownRooms
 from proxy.store import ledger_schema, schema
 from proxy.store.batch import Schema, StoreError, prepare
+from proxy.store.gap import Gap
 from proxy.store.intent import Intent
 from proxy.store.ledger import Ledger, _take_up
 from proxy.store.writer import Writer
@@ -213,7 +214,7 @@ class Life:
         try:
             await self._open()
             known = await self.journal.gaps.all()
-            self._build(Gaps(known, self.journal.gaps.keep, self.universe.clock, self._log))
+            self._build(known)
             standing = await self.journal.standing(OWED | {State.DEAD})
             for intent in standing:
                 why = "" if intent.state is State.DEAD else self._hindered(intent)
@@ -254,7 +255,7 @@ class Life:
         await writer.call(partial(prepare, schema=tables, synchronous="OFF"))
         return writer
 
-    def _build(self, gaps: Gaps) -> None:
+    def _build(self, known: list[Gap]) -> None:
         outside, config, tally = self.outside, self.config, self.tally
         chance = self.universe.chance
         pools = cast(
@@ -280,9 +281,9 @@ class Life:
         )  # fmt: skip
         quiet_s, ways = config.delivery.probe_quiet_seconds, ways_of(config.routes)
         self.unknown = Unknown(settling, ways, config.fate_limits, quiet_s, chance.random)
-        self.gaps = gaps
+        self.gaps = gaps = Gaps(known, self.journal.gaps.keep, self.universe.clock, self._log)
         told = (tally, rooms.evidence, self._log)
-        self.capacity = Capacity(config.journal, self.journal, self.delivery, gaps, told)
+        self.capacity = Capacity(config.journal, self.journal, self.delivery, told)
         self.shadow = Shadow(rooms, self.delivery, 1000)
         foreground = WriteRooms(
             listen=config.listen, journal=self.journal, capacity=self.capacity, gaps=gaps,
@@ -332,7 +333,7 @@ class Life:
         if self.dead or not self._ticks:
             return
         ledger = () if self.ledger is None else (self.ledger,)
-        for each in (self.journal, self.guard, self.delivery, self.capacity, *ledger):
+        for each in (self.journal, self.guard, self.delivery, self.capacity, self.gaps, *ledger):
             each.sweep()
         self.universe.later(TICK_S, self._tick)
 

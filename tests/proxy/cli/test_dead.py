@@ -9,7 +9,6 @@ import aiohttp
 import pytest
 from click.testing import Result
 
-from proxy.cli.dead import only_of
 from rules.fate import State
 from tests.proxy.cli.test_status import invoke
 from tests.proxy.samples import until
@@ -270,7 +269,3 @@ async def test_what_is_not_there_or_not_dead_is_one_clear_line(tmp_path: Path) -
 
         assert "no intent 77 in the journal" in gone.stderr
         assert "intent 1 is done, not dead" in done.stderr
-
-
-def test_older_than_counts_back_from_now() -> None:
-    assert only_of(older_than=0.0).before < only_of().before
