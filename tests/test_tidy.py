@@ -85,6 +85,7 @@ LEVELS: dict[str, int] = {
     # speak HTTP
     "proxy.wire": 10,
     "proxy.wire.body": 11,
+    "proxy.wire.writing": 10,
     "proxy.wire.framing": 11,
     "proxy.wire.sink": 12,
     "proxy.wire.secure": 11,

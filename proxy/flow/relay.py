@@ -154,4 +154,4 @@ class Relay:
     def _start(self, connection: Connection, data: bytes) -> None:
         method, head = self._head
         self.receiver.connection = connection
-        connection.start(self.receiver, method, head + data, ended=self._ended)
+        connection.start(self.receiver, method, head, data, ended=self._ended)

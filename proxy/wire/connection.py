@@ -12,6 +12,7 @@ from typing import Protocol, cast, runtime_checkable
 from proxy.wire.body import Readable
 from proxy.wire.framing import BadFraming, Reader, is_reply_head, reader_for
 from proxy.wire.secure import refusal
+from proxy.wire.writing import limit, write
 from rules.framing import ReplyHead, is_event_stream, parse_reply
 from rules.message import Cause, Failure, Framing
 
@@ -21,14 +22,10 @@ REPLY_HEAD_BYTES_MAX = 65536
 FILE_PIECE_BYTES = 262144
 """How much of a spool file is read and written at a time: uvloop's own largest read."""
 
-
-WRITE_BUFFER_BYTES = (16384, 65536)
-"""Unsent bytes at which a request goes on, and stops: uvloop's low mark, 16 bytes, runs the socket dry."""
-
 INTERIM_REPLIES_MAX = 100
 """Interim replies before the reply itself; the limit of CPython's http.client and of Ruby's net/http."""
 
-_OLD = b" HTTP/1.0"
+_OLD = b" HTTP/1.0\r"
 """After a request of HTTP/1.0 the server closes, and need not say so (RFC 9112 9.3): nothing follows it."""
 
 _TUNNEL = Framing.TUNNEL
@@ -107,13 +104,15 @@ class Connection(asyncio.Protocol):
         self._started = 0.0
         self._unsent = 0
 
-    def start(self, receiver: Receiver, method: str, data: bytes, *, ended: bool) -> float:
-        """Begin an exchange by writing `data`, from the request line on; `ended`: it is the whole request.
+    def start(
+        self, receiver: Receiver, method: str, head: bytes, body: bytes = b"", *, ended: bool
+    ) -> float:
+        """Begin an exchange by writing `head` and `body`; `ended`: that is the whole request.
 
         When, on the pool's clock.
         """
         assert self._receiver is None
-        if data[: data.find(b"\r")].endswith(_OLD):
+        if head.find(_OLD, 0, head.find(b"\r") + 1) >= 0:
             self.retires_at = 0.0
         self._receiver = receiver
         self._method = method
@@ -123,7 +122,7 @@ class Connection(asyncio.Protocol):
         self._pause_s = 0.0
         self._started = self._sent_at = now = self._pool.now()
         self.deadline = now + self._pool.first_byte_timeout_s if ended else math.inf
-        self.transport.write(data)
+        write(self.transport, head, body)
         return now
 
     def write(self, data: bytes, *, ended: bool) -> None:
@@ -217,8 +216,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
-        low, high = WRITE_BUFFER_BYTES
-        self.transport.set_write_buffer_limits(high, low)
+        limit(self.transport)
 
     def data_received(self, data: bytes) -> None:
         receiver = self._receiver

@@ -14,12 +14,10 @@ from typing import cast
 
 from proxy.wire.framing import BadFraming, ChunkedReader, Reader, reader_for, second_opinion
 from proxy.wire.sink import Keeper, Sink
+from proxy.wire.writing import limit, write
 from rules.framing import Refusal, RequestHead, parse_request, refuse_fragment, with_line, without
 from rules.message import Framing
 from rules.problem import problem
-
-WRITE_BUFFER_BYTES = (16384, 65536)
-"""Unsent bytes at which a reply goes on, and stops: uvloop's low mark, 16 bytes, runs the socket dry."""
 
 _CLOSE, _CHUNKED = Framing.CLOSE, Framing.CHUNKED
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -101,7 +99,7 @@ class Downstream(asyncio.Protocol):
                 body = self._decoder.payload
         if self._close:
             head = with_line(head, b"Connection: close")
-        self.transport.write(head + body)
+        write(self.transport, head, body)
         if self._eof or self._paused:
             self.deadline = self._patience()
         if ended:
@@ -155,8 +153,7 @@ class Downstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
         clients = self._clients
-        low, high = WRITE_BUFFER_BYTES
-        self.transport.set_write_buffer_limits(high, low)
+        limit(self.transport)
         if len(clients.open) < clients.listen.connections_max:
             clients.open.add(self)
             self.deadline = clients.now() + clients.idle_timeout_s

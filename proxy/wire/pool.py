@@ -58,10 +58,12 @@ class Exchange(Slot[Outcome]):
         self._size: int
         self._started: float
 
-    def start(self, connection: Connection, method: str, data: bytes, *, ended: bool) -> None:
+    def start(
+        self, connection: Connection, method: str, head: bytes, body: bytes = b"", *, ended: bool
+    ) -> None:
         """Send the request on this connection."""
         self.connection = connection
-        self._started = connection.start(self, method, data, ended=ended)
+        self._started = connection.start(self, method, head, body, ended=ended)
 
     def reply(self, head: ReplyHead, data: bytes, ended: bool) -> None:
         """Part of Receiver."""
@@ -145,7 +147,7 @@ class Pool:
         exchange = Exchange(limit, hearer)
         connection = None if request.spool is not None else self.idle()
         if connection is not None:
-            exchange.start(connection, request.method, head + request.body, ended=True)
+            exchange.start(connection, request.method, head, request.body, ended=True)
         else:
             work = self._loop.create_task(self._ask(exchange, request, head))
             self._asking.add(work)
@@ -160,7 +162,7 @@ class Pool:
                 if isinstance(connection, Failure):
                     exchange.failed(connection)
                 else:
-                    exchange.start(connection, request.method, head + request.body, ended=True)
+                    exchange.start(connection, request.method, head, request.body, ended=True)
             else:
                 await self._ask_spooled(exchange, request, head)
         except BaseException:  # we end, or a bug of ours: in both cases the side may have acted

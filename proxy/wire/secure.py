@@ -11,8 +11,7 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
-WRITE_BUFFER_BYTES = (16384, 65536)
-"""Encrypted bytes at which writing goes on, and stops: uvloop's low mark runs the socket dry."""
+from proxy.wire.writing import limit
 
 SHUTDOWN_S = 3600.0
 """How long a close may flush: an upper bound for leftovers; the owner's own deadline comes first."""
@@ -46,7 +45,7 @@ class Secured:
 
     __slots__ = (
         "_raw", "_tls", "abort", "get_extra_info", "pause_reading", "resume_reading",
-        "set_protocol", "set_write_buffer_limits", "write",
+        "set_protocol", "set_write_buffer_limits", "write", "writelines",
     )  # fmt: skip
 
     def __init__(self, tls: asyncio.Transport, raw: asyncio.Transport) -> None:
@@ -59,6 +58,7 @@ class Secured:
         self.set_protocol = tls.set_protocol
         self.set_write_buffer_limits = tls.set_write_buffer_limits
         self.write = tls.write
+        self.writelines = tls.writelines
 
     def is_closing(self) -> bool:
         """Whether nothing can be written any more."""
@@ -139,7 +139,7 @@ async def secure(
     try:
         if raw.is_closing():
             raise ConnectionResetError("it was closed at once")
-        raw.set_write_buffer_limits(WRITE_BUFFER_BYTES[1], WRITE_BUFFER_BYTES[0])
+        limit(raw)
         async with asyncio.timeout(timeout_s):
             tls = await loop.start_tls(
                 raw, early, context, server_side=server_name is None, server_hostname=server_name,
