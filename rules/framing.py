@@ -15,7 +15,7 @@ from functools import cache
 from msgspec import Struct
 
 from rules.message import Fields, Framing
-from rules.plain import HOST, TOKEN, VALUE
+from rules.plain import HOST, NOTED, TOKEN, VALUE
 from rules.plain import REPLY as PLAIN_REPLY
 from rules.plain import REQUEST as PLAIN_REQUEST
 from rules.target import sent_target
@@ -40,6 +40,7 @@ _SPECIAL = re.compile(  # the look-ahead only makes it faster
     rb"\r\n(?=[hcteukpHCTEUKP])(?i:(host|content-length|transfer-encoding|connection|expect|upgrade"
     rb"|keep-alive|te|proxy-connection)):[ \t]*([^\r]*)"
 )
+_NOTED = re.compile(rb"\r\n" + NOTED + rb":")
 _EVENTS = re.compile(rb"\r\n(?i:content-type:[ \t]*text/event-stream)[ \t;\r]")
 _FRAGMENT = re.compile(rb"(?=" + TOKEN + rb")[^\r\n]++(?:\r\Z|\r\n|\Z)")
 _FIELD_LINE = re.compile(rb"\r\n([^:\r]+):[ \t]*([^\r]*)")
@@ -69,7 +70,8 @@ class RequestHead(Struct, frozen=True, gc=False):
     """A checked request head. `head` is what goes to a side: hop-by-hop fields and `Expect` out.
 
     `asks` are the field lines of `Expect` and `Upgrade` that the primary of a relayed request gets back.
-    `tunnel`: the request asks for one, by Upgrade (RFC 9110 7.8) or CONNECT (9.3.6).
+    `tunnel`: the request asks for one, by Upgrade (RFC 9110 7.8) or CONNECT (9.3.6). `noted`: it has one of the fields
+    that Twinwrite itself reads: who looks for one need not look into a head without any.
     """
 
     method: str
@@ -81,6 +83,7 @@ class RequestHead(Struct, frozen=True, gc=False):
     keep_alive: bool
     expects_continue: bool
     minor: int
+    noted: bool
     asks: bytes = b""
     tunnel: bool = False
 
@@ -186,7 +189,7 @@ def parse_request(head: bytes) -> RequestHead | Refusal:
     found = PLAIN_REQUEST.fullmatch(head)
     if found is None or found[3] is None:
         return _unusual_request(head)
-    method, target, host, digits, line, close = found.groups()
+    method, target, host, digits, line, close, noted = found.groups()
     if method == b"CONNECT":
         return _unusual_request(head)
     out = head
@@ -196,7 +199,7 @@ def parse_request(head: bytes) -> RequestHead | Refusal:
     length = int(digits) if digits else 0
     return RequestHead(  # by position, in the order of the fields: by name it takes longer
         method.decode("ascii"), target.decode("latin-1"), out, host.decode("ascii"),
-        _LENGTH if length else _NONE, length, close is None, False, 1,
+        _LENGTH if length else _NONE, length, close is None, False, 1, noted is not None,
     )  # fmt: skip
 
 
@@ -313,7 +316,7 @@ def _unusual_request(head: bytes) -> RequestHead | Refusal:
     return RequestHead(
         method.decode("ascii"), origin.decode("latin-1"), _forwardable(head, origin, minor, specials),
         specials.host.decode("ascii"), specials.framing, specials.length, keep_alive, expects, minor,
-        asks, connect or bool(upgrade),
+        _NOTED.search(head) is not None, asks, connect or bool(upgrade),
     )  # fmt: skip
 
 

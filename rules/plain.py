@@ -13,10 +13,15 @@ VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
 HOST = rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*+)(?::[0-9]*+)?"
 """The grammar of names (RFC 9110 5.6.2), of values on the wire (5.5), and of a Host field (RFC 3986 3.2.2)."""
 
-_OTHER = (
-    rb"(?![hcteukpHCTEUKP](?i:ost|ontent-length|onnection|ransfer-encoding|e|xpect|pgrade|eep-alive"
-    rb"|roxy-connection):)" + TOKEN + rb":" + VALUE + rb"\r\n"
-)
+_NAMES = (rb"idempotency-key", rb"traceparent", rb"tracestate", rb"twinwrite[-_]hop")
+NOTED = rb"(?i:%b)" % b"|".join(_NAMES)
+"""The names of the fields that Twinwrite itself reads, and that neither frame nor route: any number is plain."""
+
+_SPECIAL = rb"ost|ontent-length|onnection|ransfer-encoding|e|xpect|pgrade|eep-alive|roxy-connection"
+_READ = b"|".join(name[1:] for name in _NAMES)
+_LINE = TOKEN + rb":" + VALUE + rb"\r\n"
+_OTHER = rb"(?![hcteukpHCTEUKP](?i:%b):)%b" % (_SPECIAL, _LINE)
+_UNREAD = rb"(?![hcteukpiHCTEUKPI](?i:%b|%b):)%b" % (_SPECIAL, _READ, _LINE)
 
 
 def _once(group: int, field: bytes) -> bytes:
@@ -24,9 +29,9 @@ def _once(group: int, field: bytes) -> bytes:
     return b"(?(%d)(?!)|%b\r\n)" % (group, field)
 
 
-def _fields(*known: bytes) -> bytes:
+def _fields(*kinds: bytes) -> bytes:
     # Atomic, not possessive: CPython before 3.11.5 goes wrong where a possessive group backtracks inside.
-    return b"(?>(?:" + b"|".join((_OTHER, *known)) + rb")*)\r\n"
+    return b"(?>(?:" + b"|".join(kinds) + rb")*)\r\n"
 
 
 _HOST_LINE = rb"[Hh](?i:ost):[ \t]*+(" + HOST + rb")"
@@ -35,13 +40,15 @@ _CONNECTION = rb"([Cc](?i:onnection):[ \t]*+(?i:keep-alive|(close)))"
 
 REQUEST = re.compile(
     rb"(%b) (/[\x21\x22\x24-\x7e\x80-\xff]*+) HTTP/1\.1\r\n" % TOKEN
-    + _fields(_once(3, _HOST_LINE), _once(4, _LENGTH), _once(5, _CONNECTION))
-)
+    + _fields(
+        _UNREAD, _once(3, _HOST_LINE), _once(4, _LENGTH), _once(5, _CONNECTION), rb"(%b):%b\r\n" % (NOTED, VALUE)
+    )
+)  # fmt: skip
 """A whole request head in origin form. Groups: method, target, Host, Content-Length, Connection's line
-without CRLF, and its value if that is close."""
+without CRLF, its value if that is close, and a name of NOTED."""
 
 REPLY = re.compile(
     rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: %b)?\r\n" % VALUE
-    + _fields(_once(2, _LENGTH), _once(3, _CONNECTION))
+    + _fields(_OTHER, _once(2, _LENGTH), _once(3, _CONNECTION))
 )
 """A whole head of a final reply. Groups: status, Content-Length, Connection's line, and close."""

@@ -35,14 +35,14 @@ FLAGS = {Tracing.BEGIN: b"00", Tracing.BEGIN_SAMPLED: b"01", Tracing.NONE: b""}
 """The flags of a new trace. Not sampled is the default for who records nothing (W3C 3.2.2.5)."""
 
 
-def traced(head: bytes, lines: bytes, number: int, flags: bytes) -> bytes:
+def traced(head: bytes, lines: bytes, number: int, flags: bytes, *, noted: bool = True) -> bytes:
     """The head with more field lines (each with CRLF), and with a trace if there are `flags`.
 
-    `number` is NUMBER_BITS of chance.
+    `number` is NUMBER_BITS of chance. `noted` as in RequestHead: False spares the look for a trace that came.
     """
     if not flags:
         return b"%b%b\r\n" % (head[:-2], lines)
-    found = _FIELDS.findall(head) if b"\r\ntrace" in head.lower() else None
+    found = _FIELDS.findall(head) if noted else None
     if found:
         if _trace_id(found):
             return b"%b%b\r\n" % (head[:-2], lines)

@@ -283,6 +283,7 @@ class Delivery:
             request=request,
             reply=reply,
             key=f"twinwrite-{self._rooms.journal.id}-{intent.id}",
+            may_be_keyed=intent.may_be_keyed,
             passing=intent.passing,
         )
 

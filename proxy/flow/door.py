@@ -50,7 +50,7 @@ class Door:
     def __call__(self, client: Downstream, head: RequestHead) -> Sink | Refusal:
         rooms = self._rooms
         sent = self._announced(client, head)
-        if self._instance in sent:
+        if head.noted and self._instance in sent:
             return Refusal(508, "this request has been through this sidecar already")
         if head.method in _FOR_US:
             passed = self._passed(head.method, sent)
@@ -119,7 +119,8 @@ class Door:
         if self._forwards:
             client.peer = client.peer or _peer(client)
             sent = forwarded(sent, head.host, client.peer, self._forwarding)
-        sent = traced(sent, VIA[head.minor], self._chance(NUMBER_BITS), self._flags)
+        number = self._chance(NUMBER_BITS)
+        sent = traced(sent, VIA[head.minor], number, self._flags, noted=head.noted)
         client.sent_head = sent
         return sent
 

@@ -70,6 +70,7 @@ _UNKNOWN: Wholes = (None, None)
 class Job(Struct, frozen=True, kw_only=True, gc=False):
     """A write for the secondary. `key` is the Idempotency-Key to mint: the same at every try.
 
+    `may_be_keyed`: False is sure that the request has none of the client's; else its head is looked into.
     `passing`: what the reply will have been, where it is truncated and still measured.
     """
 
@@ -78,6 +79,7 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
     request: Request
     reply: Reply
     key: str
+    may_be_keyed: bool = True
     passing: Awaitable[Whole | None] | None = None
 
 
@@ -185,7 +187,7 @@ class Secondary:
         request, comparison = prepared.request, job.route.comparison
         limit = REPLY_BYTES_MAX if comparison is None else comparison.body_bytes_max
         head = self._exits[OTHER[job.primary]].head(request.head)
-        if KEY_LINE not in head.lower():
+        if not (job.may_be_keyed and KEY_LINE in head.lower()):
             head = with_line(head, f"{IDEMPOTENCY_KEY}: {job.key}".encode())
         hearer = None if comparison is None else _DEAF
         exchange = self._pools[OTHER[job.primary]].ask(request, head, limit, hearer)

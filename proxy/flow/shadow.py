@@ -36,10 +36,12 @@ class Shadow:
         request: Request,
         reply: Reply,
         passing: Awaitable[Whole | None] | None = None,
+        *,
+        may_be_keyed: bool = True,
     ) -> Coroutine[Any, None, None] | None:
         """Take a write that the primary applied: what is to be run for it. Its spool file is removed at the end.
 
-        `passing`: what the reply will have been, where it is truncated.
+        `passing`: what the reply will have been, where it is truncated. `may_be_keyed` as in Job.
         """
         category = plan.category.name
         if self._pending >= self._pending_max or not self._rooms.guard.admit(category):
@@ -51,7 +53,7 @@ class Shadow:
         key = f"{self._key}-{self._sent}"
         job = Job(
             route=plan.route, primary=plan.primary, request=request, reply=reply, key=key,
-            passing=passing,
+            may_be_keyed=may_be_keyed, passing=passing,
         )  # fmt: skip
         return self._run(job, category)
 

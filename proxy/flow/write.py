@@ -171,7 +171,7 @@ class Write:
         names = path_lanes(plan)
         if self.gap is not None:
             work = self._first_of(self.gap, request)
-        elif KEY_LINE in request.head.lower():
+        elif self._head.noted and KEY_LINE in request.head.lower():
             work = self._keyed(request)
         elif names is None:
             work = self._sorted(request)
@@ -342,7 +342,8 @@ class Write:
         passing = self._answer(exchange, outcome, compared=True)
         applied = after_primary(outcome, applied_redirects=self._plan.route.applied_redirects)
         if applied is _APPLIED and isinstance(outcome, Reply):
-            return rooms.shadow.write(self._plan, request, outcome, passing)
+            keyed = self._head.noted
+            return rooms.shadow.write(self._plan, request, outcome, passing, may_be_keyed=keyed)
         discard(request)
         return None
 
@@ -394,6 +395,6 @@ class Write:
         return Intent(
             route=plan.route.name, category=plan.category.name, stage=plan.stage, primary=plan.primary,
             lanes=names, method=request.method, target=request.target,
-            received_at=self._rooms.journal.now(), request=request,
+            received_at=self._rooms.journal.now(), request=request, may_be_keyed=self._head.noted,
             spool=None if request.spool is None else f"spool/{Path(request.spool).name}",
         )  # fmt: skip

@@ -40,7 +40,8 @@ class Intent(Struct, eq=False, kw_only=True, gc=False):
     `overtaken`: a later write of its lanes went on without it. `has_row`: it has a row of its own (or
     will have when what is queued is durable), and changes go there. `since`: when it was received, by the
     monotonic clock: ages do not depend on the wall's, which may jump. `passing`: what a primary's reply
-    that is too long to be kept will have been; only in memory.
+    that is too long to be kept will have been; only in memory. `may_be_keyed`: False is sure that the request has no
+    Idempotency-Key of the client's.
     """
 
     route: str
@@ -68,6 +69,7 @@ class Intent(Struct, eq=False, kw_only=True, gc=False):
     changed_at: float = 0.0
     has_row: bool = False
     overtaken: bool = False
+    may_be_keyed: bool = True
     since: float = 0.0
     passing: Awaitable[Whole | None] | None = None
 

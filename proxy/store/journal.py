@@ -330,7 +330,7 @@ class Journal:
         )  # fmt: skip
 
         def durable() -> None:
-            intent.seal, intent.spool = changed.seal, None
+            intent.seal, intent.spool, intent.may_be_keyed = changed.seal, None, True
             intent.method, intent.target = changed.method, changed.target
 
         return await self.writer.submit(schema.REPLACE, row, durable)

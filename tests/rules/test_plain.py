@@ -18,6 +18,8 @@ LINES = st.lists(
         b"Content-Length:", b"Connection: close", b"connection: Keep-Alive", b"Connection: close, x",
         b"Connection: upgrade", b"Connection: host", b"Connection:", b"Transfer-Encoding: chunked",
         b"Transfer-Encoding: gzip", b"TE: trailers", b"Te:", b"Expect: 100-continue", b"Upgrade: websocket",
+        b"Idempotency-Key: a", b"IDEMPOTENCY-KEY:", b"idempotency-keys: a", b"Traceparent: x", b"tracestate: y",
+        b"Tracer: 1", b"Twinwrite-Hop: z", b"twinwrite_hop: z", b"If-Match: 1", b"I: 1", b"T: 1",
         b"Keep-Alive: 5", b"Proxy-Connection: close", b"Cookie: a=b", b"Content-Type: text/plain", b"Hosts: a",
         b"Contents: a", b"E: 1", b"Tea: 1", b"Up: 1", b"X-A: \xff\t b ", b"X-B:", b" folded", b"X : 1", b"X: a\rb",
         b"X: \0",
@@ -66,7 +68,9 @@ def test_a_usual_head_takes_the_short_way() -> None:
     lines = [b"Host: shop:8080", b"User-Agent: x", b"Content-Length: 12", b"Connection: close"]
     found = REQUEST.fullmatch(head(b"POST /a HTTP/1.1", lines))
     assert found is not None
-    assert found.groups() == (b"POST", b"/a", b"shop:8080", b"12", b"Connection: close", b"close")
+    assert found.groups() == (
+        b"POST", b"/a", b"shop:8080", b"12", b"Connection: close", b"close", None,
+    )  # fmt: skip
     found = REPLY.fullmatch(head(b"HTTP/1.1 201 Created", [b"Date: now", b"Content-Length: 3"]))
     assert found is not None
     assert found.groups() == (b"201", b"3", None, None)
@@ -77,6 +81,27 @@ def test_the_connections_line_is_taken_out_and_nothing_else() -> None:
     assert not isinstance(parsed, Refusal)
     assert parsed.head == head(b"GET /a HTTP/1.1", [b"Host: a", b"X: 1"])
     assert (parsed.keep_alive, parsed.framing) == (False, Framing.NONE)
+
+
+@pytest.mark.parametrize(
+    ("line", "noted"),
+    [
+        (b"Idempotency-Key: a", True),
+        (b"TRACEPARENT: a", True),
+        (b"tracestate:", True),
+        (b"twinwrite-hop: a", True),
+        (b"Twinwrite_Hop: a", True),
+        (b"X-Idempotency-Key: a", False),
+        (b"Idempotency-Keys: a", False),
+        (b"X-Note: idempotency-key: a", False),
+    ],
+)
+def test_a_head_tells_whether_it_has_a_field_that_we_read(line: bytes, noted: bool) -> None:
+    raw = head(b"POST /a HTTP/1.1", [b"Host: a", line, b"X: 1"])
+    assert REQUEST.fullmatch(raw) is not None
+    parsed = parse_request(raw)
+    assert not isinstance(parsed, Refusal)
+    assert parsed.noted is noted
 
 
 @pytest.mark.parametrize(
