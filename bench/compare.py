@@ -18,14 +18,13 @@ import jsondiff
 from deepdiff import DeepDiff
 
 from bench import machine
-from rules.compare import Answer, Comparison, VerdictKind, agree, compare
-from rules.framing import joined
+from rules.compare import Comparison, VerdictKind, agree, answers, compare
 from rules.message import Reply
 from rules.same import NONE
 
 SIZES: Mapping[str, int] = {"200 B": 200, "4 KiB": 4096, "256 KiB": 262_144}
 TARGET_RATIO = 50.0
-"""DeepDiff must take so many times longer on an equal pair (issue 5)."""
+"""DeepDiff must take so many times longer on every pair (issue 5)."""
 
 JSONDIFF_BYTES_MAX = 32_768
 """Longer arrays take jsondiff minutes: it is quadratic (1 s at 32 KiB)."""
@@ -33,8 +32,12 @@ JSONDIFF_BYTES_MAX = 32_768
 PROBE_SECONDS = 0.02
 """A measurement is repeated until it takes this long, so that the clock does not matter."""
 
-_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n"
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\nServer: %b\r\nContent-Type: application/json\r\n"
+    b"Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n"
+)
 _LIMITS = Comparison(body_bytes_max=2**20)
+_JUDGED = (VerdictKind.MATCH, VerdictKind.MISMATCH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,21 +70,31 @@ def pairs(spaced: bool) -> Iterator[Pair]:
     for size, least in SIZES.items():
         document = _document(least, spaced)
         body = _spelled(document, spaced)
+        copy = bytes(bytearray(body))
         yield Pair(
-            size=size, primary=_reply(body), secondary=_reply(bytes(bytearray(body))), differences=0
+            size=size,
+            primary=_reply(body, b"legacy"),
+            secondary=_reply(copy, b"new"),
+            differences=0,
         )
         rows = document["rows"]
         rows[len(rows) // 2]["updated_at"] = "2026-01-01T00:00:01Z"
         changed = _spelled(document, spaced)
-        yield Pair(size=size, primary=_reply(body), secondary=_reply(changed), differences=1)
+        yield Pair(
+            size=size,
+            primary=_reply(body, b"legacy"),
+            secondary=_reply(changed, b"new"),
+            differences=1,
+        )
 
 
 def twinwrite(pair: Pair) -> int:
     """What a delivery does with two replies: the fast path, and where that is no answer the long way."""
     verdict = agree(pair.primary, pair.secondary, _LIMITS)
     if verdict is None:
-        verdict = compare(_answer(pair.primary), _answer(pair.secondary), _LIMITS, NONE)
-    assert verdict.kind in (VerdictKind.MATCH, VerdictKind.MISMATCH)
+        ours, theirs = answers(pair.primary, pair.secondary, _LIMITS.names)
+        verdict = compare(ours, theirs, _LIMITS, NONE)
+    assert verdict.kind in _JUDGED
     return len(verdict.differences)
 
 
@@ -151,12 +164,9 @@ def _spelled(document: object, spaced: bool) -> bytes:
     return json.dumps(document, separators=None if spaced else (",", ":")).encode()
 
 
-def _reply(body: bytes) -> Reply:
-    return Reply(200, _HEAD, body)
-
-
-def _answer(reply: Reply) -> Answer:
-    return Answer(status=reply.status, headers=joined(reply.head, _LIMITS.names), body=reply.body)
+def _reply(body: bytes, server: bytes) -> Reply:
+    """Two servers never send quite the same head."""
+    return Reply(200, _HEAD % server, body)
 
 
 def _repeats(work: Callable[[], object]) -> int:
@@ -190,13 +200,11 @@ def _short(number: float) -> str:
 
 
 def missed(rows: list[Measured]) -> list[str]:
-    """The equal pairs on which DeepDiff is not TARGET_RATIO times slower."""
+    """The pairs on which DeepDiff is not TARGET_RATIO times slower."""
     return [
         f"{row.pair}: {statistics.median(row.ratios):.1f} times, at least {TARGET_RATIO:g} wanted"
         for row in rows
-        if row.contestant == "deepdiff"
-        and row.pair.endswith("equal")
-        and statistics.median(row.ratios) < TARGET_RATIO
+        if row.contestant == "deepdiff" and statistics.median(row.ratios) < TARGET_RATIO
     ]
 
 
@@ -222,7 +230,7 @@ def main(rounds: int, seed: int, spaced: bool, as_json: bool) -> None:
             "\n".join(
                 ["", *short]
                 if short
-                else ["", f"target: {TARGET_RATIO:g} times on equal replies: met"]
+                else ["", f"target: {TARGET_RATIO:g} times on every pair: met"]
             )
         )
     sys.exit(bool(short))

@@ -27,7 +27,7 @@ from proxy.store.ledger import Ledger, Sample
 from proxy.store.ledger_reader import Chosen
 from proxy.store.retention import STEP_ROWS, Limits, forget
 from rules.compare import Verdict, VerdictKind
-from rules.diff import Class, Difference
+from rules.difference import Class, Difference
 from rules.message import Reply, Request, Side
 from rules.redact import Redaction
 from rules.route import Match, Route, compile_path

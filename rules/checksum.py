@@ -28,11 +28,6 @@ class Whole(Struct, frozen=True, gc=False):
     digest: bytes
 
 
-def digest(checksum: Checksum, body: bytes) -> bytes:
-    """Digest a body: 16 bytes for xxh3, 4 (big-endian) for crc32, 32 for sha256."""
-    return _DIGESTS[checksum](body)
-
-
 def _crc32(body: bytes) -> bytes:
     return zlib.crc32(body).to_bytes(4, "big")
 
@@ -41,16 +36,17 @@ def _sha256(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
 
 
-_DIGESTS: Mapping[Checksum, Callable[[bytes], bytes]] = {
+DIGESTS: Mapping[Checksum, Callable[[bytes], bytes]] = {
     Checksum.XXH3: xxh3_128_digest,
     Checksum.CRC32: _crc32,
     Checksum.SHA256: _sha256,
 }
+"""What digests a body: to 16 bytes for xxh3, 4 (big-endian) for crc32, 32 for sha256."""
 
 
 def whole(body: bytes, checksum: Checksum) -> Whole:
     """A body that is all there."""
-    return Whole(len(body), digest(checksum, body))
+    return Whole(len(body), DIGESTS[checksum](body))
 
 
 class Running(Protocol):
@@ -60,7 +56,7 @@ class Running(Protocol):
         """The next of them."""
 
     def digest(self) -> bytes:
-        """What `digest` says of all of them."""
+        """What DIGESTS have for all of them."""
 
 
 def running(checksum: Checksum) -> Running:

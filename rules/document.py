@@ -7,6 +7,7 @@ are read in one way, or not at all. What cannot be read is `Unreadable`, or has 
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
@@ -17,6 +18,9 @@ from rules.pointer import MISSING, Missing
 
 PARTS_MAX = 10_000
 """Fields of a form, parts of a multipart body."""
+
+TYPES_MAX = 64
+"""Values of Content-Type whose meaning is remembered."""
 
 _CHARSETS: Mapping[str, str] = {
     "": "utf-8", "utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "utf-8", "ascii": "utf-8",
@@ -47,16 +51,14 @@ class Format(StrEnum):
     BYTES = "bytes"
 
 
+_Formats = tuple[Format | None, Format | None]
+
+
 class Body(Struct, frozen=True, gc=False):
     """A decoded body, and the value of its Content-Type."""
 
     data: bytes
     content_type: str
-
-    @property
-    def media(self) -> str:
-        """The media type without its parameters, in lower case."""
-        return self.content_type.partition(";")[0].strip().lower()
 
     def parameter(self, name: str) -> str:
         """A parameter of the media type; "" where it has none of this name."""
@@ -79,16 +81,21 @@ def parameters(value: str) -> dict[str, str]:
     }
 
 
+def _media(content_type: str) -> str:
+    """The media type without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
 def documents(primary: Body, secondary: Body) -> Documents:
     """Read two bodies in the same way. Raises Unreadable where they cannot be trusted to mean one thing."""
     bodies = (primary, secondary)
-    formats = [_declared(body) for body in bodies]
-    if any(each in _TREES for each in formats):
+    formats = (_declared(primary.content_type), _declared(secondary.content_type))
+    if formats[0] in _TREES or formats[1] in _TREES:
         found = _trees(bodies, formats)
         return found or _lines(bodies) or Documents(Format.BYTES)
-    if formats == [Format.FORM, Format.FORM]:
+    if formats == (Format.FORM, Format.FORM):
         return Documents(Format.FORM, _form(primary.data), _form(secondary.data))
-    if formats == [Format.MULTIPART, Format.MULTIPART]:
+    if formats == (Format.MULTIPART, Format.MULTIPART):
         ours, theirs = _multipart(primary), _multipart(secondary)
         if ours is not None and theirs is not None:
             return Documents(Format.MULTIPART, ours, theirs)
@@ -101,9 +108,10 @@ def documents(primary: Body, secondary: Body) -> Documents:
     return Documents(Format.BYTES)
 
 
-def _declared(body: Body) -> Format | None:
+@lru_cache(TYPES_MAX)
+def _declared(content_type: str) -> Format | None:
     """What the media type says; None where it says nothing that is known."""
-    media = body.media
+    media = _media(content_type)
     if media == "application/json" or media.endswith("+json"):
         return Format.JSON
     if media in _MSGPACK or media.endswith("+msgpack"):
@@ -119,31 +127,31 @@ def _declared(body: Body) -> Format | None:
     return Format.BYTES if media else None
 
 
-_TREES = (Format.JSON, Format.MSGPACK)
+_JSON, _MSGPACKED = Format.JSON, Format.MSGPACK
+_TREES = (_JSON, _MSGPACKED)
 
 
 def _like_json(body: Body) -> bool:
     return body.data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
 
 
-def _trees(bodies: tuple[Body, Body], formats: list[Format | None]) -> Documents | None:
+def _trees(bodies: tuple[Body, Body], formats: _Formats) -> Documents | None:
     """Read each as it declares, JSON where it declares nothing; None where one is no such thing."""
-    found = []
-    for body, declared in zip(bodies, formats, strict=True):
-        read = parse_msgpack if declared is Format.MSGPACK else parse_json
-        found.append(read(body.data))
-    if MISSING in found:
+    primary, secondary = bodies
+    ours, theirs = formats[0] is _MSGPACKED, formats[1] is _MSGPACKED
+    one = parse_msgpack(primary.data) if ours else parse_json(primary.data)
+    other = parse_msgpack(secondary.data) if theirs else parse_json(secondary.data)
+    if one is MISSING or other is MISSING:
         return None
-    format_ = Format.MSGPACK if formats == [Format.MSGPACK] * 2 else Format.JSON
-    return Documents(format_, *found)
+    return Documents(_MSGPACKED if ours and theirs else _JSON, one, other)
 
 
 def _guessed(bodies: tuple[Body, Body]) -> Documents | None:
     """Read as JSON or lines of JSON what looks like it; None where that is in doubt."""
     try:
-        return _trees(bodies, [Format.JSON, Format.JSON]) or _lines(bodies)
+        return _trees(bodies, (_JSON, _JSON)) or _lines(bodies)
     except Unreadable:
-        if any(_declared(body) is Format.NDJSON for body in bodies):
+        if any(_declared(body.content_type) is Format.NDJSON for body in bodies):
             raise
         return None
 
@@ -196,7 +204,7 @@ def _multipart(body: Body) -> object | None:
     if not all(piece.startswith(b"\r\n") for piece in inner):  # no whole delimiter, or an early end
         return None
     parts = [_part(piece) for piece in inner]
-    if body.media != "multipart/form-data":
+    if _media(body.content_type) != "multipart/form-data":
         return [part for _, part in parts]
     found: dict[str, list[object]] = {}
     for name, part in sorted(parts, key=lambda pair: pair[0]):

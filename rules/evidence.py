@@ -8,12 +8,14 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec import structs
 
 from rules.body import MEASURED, READ_MAX, SEARCHED_MAX, Reader
 from rules.coding import Unreadable, decoded
-from rules.diff import Difference
+from rules.difference import Difference
 from rules.framing import field, fields
 from rules.identity import payload_of
 from rules.message import Failure, Fields, Outcome, Request, Side
@@ -83,7 +85,7 @@ def evidence(
     return Kept(
         target=document["request"]["target"],
         differences=tuple(
-            replace(
+            structs.replace(
                 each,
                 path=tuple(_without(step, ways) for step in each.path),
                 primary=_without(each.primary, ways),
@@ -224,7 +226,7 @@ class Keeper(Reader):
         ):
             hide = hide or any(text[:1] == '"' for text in values)
         ours, theirs = (self.value(text, path, hide=hide) for text in values)
-        return replace(difference, path=shown, primary=ours, secondary=theirs)
+        return structs.replace(difference, path=shown, primary=ours, secondary=theirs)
 
     def value(self, text: str, path: Path | None, *, hide: bool) -> str:
         """Redact one value of a difference: short JSON, perhaps cut off, or nothing.

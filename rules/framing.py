@@ -124,17 +124,29 @@ def field(head: bytes, name: str) -> str | None:
 
 def joined(head: bytes, names: tuple[str, ...]) -> dict[str, str]:
     """The values of these lower-case fields; those of a repeated one as a list (RFC 9110 5.3)."""
+    text = head.decode("latin-1")
+    lower = text.lower()
     values: dict[str, str] = {}
     for name in names:
-        found = _field_pattern(name).findall(head)
-        if found:
-            values[name] = ", ".join(value.decode("latin-1").rstrip(" \t") for value in found)
+        beginning = f"\r\n{name}:"
+        at = lower.find(beginning)
+        if at < 0:
+            continue
+        found = []
+        while at >= 0:
+            start = at + len(beginning)
+            end = lower.find("\r", start)
+            found.append(text[start:end].strip(" \t"))
+            at = lower.find(beginning, end)
+        values[name] = ", ".join(found)
     return values
 
 
 def same_fields(one: bytes, other: bytes, beginnings: tuple[bytes, ...]) -> bool:
     """Whether two checked heads have the same values, byte by byte, of the fields whose lines begin so
-    (CRLF, lower-case name, colon). False, too, where one is repeated."""
+    (CRLF, lower-case name, colon). False, too, where one is repeated and the heads are not equal as a whole."""
+    if one == other:
+        return True
     left, right = one.lower(), other.lower()
     for beginning in beginnings:
         at, there = left.find(beginning), right.find(beginning)

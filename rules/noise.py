@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
-from rules.diff import Class
+from rules.difference import Class
 from rules.instant import instant
 from rules.tolerance import RuleKind, number
 

@@ -9,12 +9,14 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-from rules.diff import Difference
+from msgspec import structs
+
+from rules.difference import Difference
 from rules.pointer import Pattern
 from rules.shapes import FINDERS, HINT, MARK, Finder, Shape, masked
 
@@ -120,7 +122,7 @@ def redact_paths(
     """Hide secrets in paths only: enough, and cheap, where only paths are counted."""
     masker = Masker(redaction)
     return tuple(
-        replace(each, path=masker.place(each.path)[0], primary="", secondary="")
+        structs.replace(each, path=masker.place(each.path)[0], primary="", secondary="")
         for each in differences
     )
 

@@ -25,6 +25,7 @@ def _odd(value: object) -> str:
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=_odd)
+_quoted = json.encoder.encode_basestring  # what the encoder says of a text
 
 
 def identical(one: object, other: object) -> bool:
@@ -67,17 +68,19 @@ def identity(value: object) -> str:
 
 def shown(value: object) -> str:
     """A value as JSON of at most SHOWN_MAX characters, which can be written as UTF-8."""
-    start = value[: SHOWN_MAX + 1] if isinstance(value, str) else value
     try:
-        if isinstance(value, dict | list):
-            text = "".join(islice(_ENCODER.iterencode(start), SHOWN_MAX + 1))
-        elif isinstance(start, Decimal):
-            text = str(start)
+        if isinstance(value, str):
+            text = _quoted(value[: SHOWN_MAX + 1])
+        elif isinstance(value, CONTAINERS):
+            text = "".join(islice(_ENCODER.iterencode(value), SHOWN_MAX + 1))
+        elif isinstance(value, Decimal):
+            text = str(value)
         else:
-            text = _ENCODER.encode(start)
+            text = _ENCODER.encode(value)
     except ValueError:  # an integer with more digits than Python will print
         return "<a number too long to show>"
-    text = printable(text)
+    if not text.isascii():
+        text = printable(text)
     return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
 
 

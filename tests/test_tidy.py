@@ -42,6 +42,7 @@ LEVELS: dict[str, int] = {
     "rules.checksum": 0,
     "rules.chunks": 2,
     "rules.diff": 4,
+    "rules.difference": 3,
     "rules.forwarded": 2,
     "rules.outbound": 2,
     "rules.source": 2,

@@ -14,7 +14,7 @@ from proxy.cli.options import fail
 from proxy.store.batch import StoreError
 from proxy.store.ledger_reader import Chosen
 from rules.compare import VerdictKind
-from rules.diff import Class
+from rules.difference import Class
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -9,9 +9,9 @@ from functools import partial
 
 from proxy.fiber import Fibers
 from proxy.flow.evidence import Evidence
-from proxy.flow.secondary import Job, Tried, answer
+from proxy.flow.secondary import Job, Tried
 from proxy.wire.pool import Pool
-from rules.compare import Comparison, Verdict, VerdictKind, compare
+from rules.compare import Comparison, Verdict, VerdictKind, answers, compare
 from rules.framing import RequestHead
 from rules.message import Framing, Reply, Request, Side
 from rules.route import Plan
@@ -86,5 +86,5 @@ def _is_good(outcome: object) -> bool:
 
 
 def _judged(first: Reply, second: Reply, comparison: Comparison) -> Verdict:
-    names = comparison.names
-    return compare(answer(first, names), answer(second, names), comparison, NONE)
+    ours, theirs = answers(first, second, comparison.names)
+    return compare(ours, theirs, comparison, NONE)

@@ -13,7 +13,7 @@ from proxy.fiber import Fibers
 from proxy.flow.secondary import Job, Tried
 from proxy.store.ledger import PENDING_MAX, Ledger, Sample
 from rules.compare import Verdict, VerdictKind
-from rules.diff import Difference
+from rules.difference import Difference
 from rules.evidence import Kept, evidence
 from rules.framing import field
 from rules.message import OTHER, Failure

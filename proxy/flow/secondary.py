@@ -22,14 +22,13 @@ from proxy.wire.body import in_memory
 from proxy.wire.pool import Exchange, Pool
 from rules.checksum import Whole
 from rules.coding import Unreadable
-from rules.compare import Answer, Comparison, Verdict, VerdictKind, agree, compare
-from rules.framing import field, joined, with_line
+from rules.compare import Comparison, Verdict, VerdictKind, Wholes, agree, answers, compare
+from rules.framing import field, with_line
 from rules.identity import (
     Key,
     Pair,
     harvest,
     parts_of,
-    payload_of,
     rebuilt,
     same,
     translate,
@@ -60,9 +59,6 @@ _TOO_LARGE = "body_too_large"
 REPLY_BYTES_MAX = 65536
 """What is kept of a reply that is not compared: enough for a dead letter's last word."""
 
-
-Wholes = tuple[Whole | None, Whole | None]
-"""What is known of bodies that are not kept: the primary's, and the secondary's."""
 
 _UNKNOWN: Wholes = (None, None)
 
@@ -320,17 +316,5 @@ def judge(
     if not job.reply.status:
         return _NO_REPLY
     known = same((*job.route.harvests, *job.route.translations), pairs, found)
-    names = comparison.names
-    ours, theirs = answer(job.reply, names, wholes[0]), answer(outcome, names, wholes[1])
+    ours, theirs = answers(job.reply, outcome, comparison.names, wholes)
     return compare(ours, theirs, comparison, known)
-
-
-def answer(reply: Reply, names: tuple[str, ...], whole: Whole | None = None) -> Answer:
-    """A reply as the comparison sees it: of its headers these only."""
-    return Answer(
-        status=reply.status,
-        headers=joined(reply.head, names),
-        body=payload_of(reply),
-        truncated=reply.truncated,
-        whole=whole,
-    )

@@ -19,7 +19,7 @@ from proxy.store.batch import StoreError, storable
 from proxy.store.retention import Limits, forget
 from proxy.store.writer import Writer
 from rules.compare import Verdict, VerdictKind
-from rules.diff import Difference
+from rules.difference import Difference
 from rules.noise import PATH_CHARACTERS_MAX
 from rules.reservoir import slot
 

@@ -48,10 +48,12 @@ def test_who_is_wrong_is_not_measured() -> None:
         ("4 KiB, equal", "deepdiff", 49.0, True),
         ("4 KiB, equal", "deepdiff", 51.0, False),
         ("4 KiB, equal", "jsondiff", 2.0, False),
-        ("4 KiB, one difference", "deepdiff", 2.0, False),
+        ("4 KiB, one difference", "deepdiff", 49.0, True),
+        ("4 KiB, one difference", "deepdiff", 51.0, False),
+        ("4 KiB, one difference", "jsondiff", 2.0, False),
     ],
 )
-def test_the_target_is_for_equal_replies_beside_deepdiff(
+def test_the_target_is_for_every_pair_beside_deepdiff(
     pair: str, contestant: str, ratio: float, short: bool
 ) -> None:
     row = Measured(pair=pair, contestant=contestant, us=(1.0,), ratios=(ratio,))

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.compare import Answer, Comparison, Match, StatusMatch, VerdictKind, compare
-from rules.diff import Class, DiffRules, diff
+from rules.diff import diff
+from rules.difference import Class, DiffRules
 from rules.same import NONE
 from rules.tolerance import Rule
 from tests.rules.made import allow

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.diff import Class, DiffRules, diff
+from rules.diff import diff
+from rules.difference import Class, DiffRules
 from rules.tolerance import Rule
 from rules.value import SHOWN_MAX
 from tests.rules.made import allow, same
@@ -356,6 +357,14 @@ def test_differences_are_counted_up_to_the_limit() -> None:
     assert len(result.differences) == 7
     assert result.truncated
     assert not diff(primary, {}, replace(RULES, differences_max=100)).truncated
+
+
+@pytest.mark.parametrize("equal", [{}, [], [[1]], {"x": [True]}])
+def test_what_is_equal_is_not_left_out_where_the_limit_is_reached(equal: object) -> None:
+    one, other = {"same": equal}, {"more": 1, "same": json.loads(json.dumps(equal))}
+    for primary, secondary in ((one, other), (other, one), ([one, 1], [other, 1])):
+        result = diff(primary, secondary, replace(RULES, differences_max=1))
+        assert (len(result.differences), result.truncated) == (1, False)
 
 
 def test_a_new_order_is_seen_where_there_is_room_for_one_difference() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.diff import Class, Difference
+from rules.difference import Class, Difference
 from rules.evidence import BODY_CHARACTERS_MAX, curl, evidence
 from rules.message import Cause, Failure, Framing, Outcome, Reply, Request, Side
 from rules.redact import Redaction

@@ -35,6 +35,22 @@ def test_every_spelling_of_a_tree_is_that_tree(tree: object) -> None:
         assert spelled(parse_json(text.encode())) == spelled(tree)
 
 
+@pytest.mark.parametrize(
+    ("body", "document"),
+    [
+        (b' \t\r\n{"a":1}\n', {"a": 1}),
+        (b"\x0b[1]", MISSING),
+        (b"[1]\x0c", MISSING),
+        (b" \n", MISSING),
+    ],
+    ids=["blanks", "a tab of another kind", "a form feed", "nothing else"],
+)
+def test_only_blanks_that_json_knows_may_stand_around_a_document(
+    body: bytes, document: object
+) -> None:
+    assert parse_json(body) == document
+
+
 def spelled(tree: object) -> str:
     """1 and 1.0, true and 1, are told apart."""
     return json.dumps(tree, sort_keys=True)

@@ -3,15 +3,16 @@
 import json
 import re
 import time
-from dataclasses import replace
 from urllib.parse import quote_plus
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from rules.body import Reader
-from rules.diff import Class, Difference, DiffRules, diff
+from rules.diff import diff
+from rules.difference import Class, Difference, DiffRules
 from rules.evidence import Keeper
 from rules.message import Fields
 from rules.pointer import compile_pattern
@@ -324,7 +325,7 @@ def test_no_line_is_shown_of_a_text_that_could_not_be_searched(path: tuple[str, 
     (kept,) = redact_differences((found,), REDACTION, unread=True)
     assert kept.primary.startswith("redacted:")
     assert kept.secondary.startswith("redacted:")
-    deeper = replace(found, path=("body", "a"))
+    deeper = structs.replace(found, path=("body", "a"))
     assert redact_differences((deeper,), REDACTION, unread=True)[0].primary == f'" {SECRET}"'
 
 

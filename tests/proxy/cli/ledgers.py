@@ -12,7 +12,7 @@ from proxy.__main__ import main
 from proxy.control.evidence import Ledger as Settings
 from proxy.store.ledger import Ledger, Sample
 from rules.compare import Verdict, VerdictKind
-from rules.diff import Class, Difference
+from rules.difference import Class, Difference
 from tests.proxy.samples import Clock
 
 HOUR = 1_800_000_000.0 - 1_800_000_000.0 % 3600  # 2027-01-15 08:00 UTC

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rules.compare import Verdict, VerdictKind
-from rules.diff import Class
+from rules.difference import Class
 from tests.proxy.cli.ledgers import Book, a_book, mismatch, record
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cli.diffs_list import line
-from rules.diff import Class
+from rules.difference import Class
 from tests.proxy.cli.ledgers import HOUR, Book, a_book, mismatch, record
 
 

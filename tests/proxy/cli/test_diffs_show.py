@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from proxy.__main__ import main
-from rules.diff import Class
+from rules.difference import Class
 from tests.proxy.cli.ledgers import Book, a_book, mismatch, record
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.control.config import parse
-from rules.diff import Class
+from rules.difference import Class
 from rules.tolerance import RuleKind
 from tests.proxy.cli.ledgers import MATCH, Book, mismatch, record
 

@@ -18,7 +18,7 @@ from proxy.flow.evidence import APART_BYTES_MIN, APART_MAX, Evidence
 from proxy.flow.secondary import Job, Tried
 from proxy.store.ledger import KEPT_MAX, PENDING_MAX, Ledger
 from rules.compare import Verdict, VerdictKind
-from rules.diff import Class, Difference
+from rules.difference import Class, Difference
 from rules.message import Cause, Failure, Outcome, Side
 from rules.redact import Redaction
 from rules.route import Match, Route, compile_path

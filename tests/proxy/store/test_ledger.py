@@ -25,7 +25,7 @@ from proxy.store.ledger import (
     field_path,
 )
 from rules.compare import Verdict, VerdictKind
-from rules.diff import Class, Difference
+from rules.difference import Class, Difference
 from rules.reservoir import slot
 from tests.proxy.samples import Clock, rows, until
 

@@ -16,7 +16,7 @@ from proxy.store.batch import StoreError
 from proxy.store.ledger import Ledger, Sample
 from proxy.store.ledger_reader import PAGE_IDS, Chosen
 from rules.compare import Verdict, VerdictKind
-from rules.diff import Class, Difference
+from rules.difference import Class, Difference
 from tests.proxy.samples import Clock, until
 
 HOUR = 1_800_000_000.0 - 1_800_000_000.0 % 3600
