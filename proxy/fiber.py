@@ -18,15 +18,18 @@ T = TypeVar("T")
 
 
 class Slot(Generic[T]):
-    """One value that comes later, for one fiber (or task) that waits for it. The first value counts."""
+    """One value that comes later, for one fiber (or task) that waits for it. The first value counts.
 
-    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_told", "_value", "done")
+    `told`: what is called when the value is there; None while nobody waits, and after.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_value", "done", "told")
 
     def __init__(self) -> None:
         self.done = False
+        self.told: Callable[[], None] | None = None
         self._asyncio_future_blocking = False
         self._cancelled = False  # the task that waits for it is to end
-        self._told: Callable[[], None] | None = None
         self._value: T
 
     def resolve(self, value: T) -> None:
@@ -35,18 +38,10 @@ class Slot(Generic[T]):
             return
         self._value = value
         self.done = True
-        told = self._told
+        told = self.told
         if told is not None:
-            self._told = None
+            self.told = None
             told()
-
-    def wait(self, told: Callable[[], None]) -> None:
-        """Call `told` when the value is there, instead of whom this named before."""
-        self._told = told
-
-    def leave(self) -> None:
-        """Nobody waits any more."""
-        self._told = None
 
     def result(self) -> T:
         """The value, once `done`; raises CancelledError in a task that was cancelled meanwhile."""
@@ -76,11 +71,11 @@ class Slot(Generic[T]):
         if self.done:
             loop.call_soon(partial(told, self), context=context)
         else:
-            self._told = partial(_call_soon, loop, partial(told, self), context)
+            self.told = partial(_call_soon, loop, partial(told, self), context)
 
     def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 - asyncio's name
         """Part of the future protocol: wakes the task that waits, to be cancelled; the value may still come."""
-        told, self._told = self._told, None
+        told, self.told = self.told, None
         if told is None:
             return False
         self._cancelled = True
@@ -115,7 +110,11 @@ class _Fiber:
         except Exception as error:  # noqa: BLE001 - told, and logged there
             self._fibers.ended(self, error)
         else:
-            self._wait(waits)
+            if isinstance(waits, Slot):
+                self._waits = waits
+                waits.told = self.step
+            else:
+                self._wait(waits)
 
     def _wait(self, waits: Any) -> None:  # noqa: ANN401 - a Slot, a future, or None
         if waits is None:  # asyncio.sleep(0)
@@ -123,7 +122,7 @@ class _Fiber:
             self._fibers.loop.call_soon(waits.resolve, None)
         self._waits = waits
         if isinstance(waits, Slot):
-            waits.wait(self.step)
+            waits.told = self.step
         else:
             waits._asyncio_future_blocking = False  # noqa: SLF001 - asyncio's own protocol, as a task does
             waits.add_done_callback(self._woken)
@@ -135,13 +134,13 @@ class _Fiber:
     def leave(self) -> None:
         """Do not go on, whatever is told."""
         if isinstance(self._waits, Slot):
-            self._waits.leave()
+            self._waits.told = None
 
     def cancel(self) -> None:
         """End it where it waits: at once, or when the future that it waits for is cancelled."""
         waits, self._waits = self._waits, None
         if isinstance(waits, Slot):
-            waits.leave()
+            waits.told = None
         elif waits.cancel():
             self._waits = waits
             return

@@ -91,6 +91,16 @@ CLOSED = frozenset(
 )
 """Nothing is owed any more: such rows are removed after a hold."""
 
+MOVES: Mapping[tuple[State, Event], tuple[State, int, int]] = {
+    pair: (
+        following,
+        (following in OWED) - (pair[0] in OWED),
+        (following in STUCK) - (pair[0] in STUCK),
+    )
+    for pair, following in TRANSITIONS.items()
+}
+"""TRANSITIONS, and by how many rows each makes what is owed, and what is stuck, more or less."""
+
 RECOVERY: Mapping[State, Event] = {
     State.P_SENT: Event.PRIMARY_UNKNOWN,
     State.S_SENT: Event.RETRY,

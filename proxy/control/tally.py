@@ -85,8 +85,10 @@ class Tally:
     def outcome(self, role: Role, outcome: Outcome) -> None:
         """One call to a side: its status class or cause, and how long it took."""
         word = outcome.cause if isinstance(outcome, Failure) else _CLASSES[outcome.status // 100]
-        key = (role, word)
-        self.outcomes[key] = self.outcomes.get(key, 0) + 1
+        try:  # it is there but for the first one of its kind
+            self.outcomes[role, word] += 1
+        except KeyError:
+            self.outcomes[role, word] = 1
         latencies, latency_s = self.latencies[role], outcome.latency_s
         latencies.counts[bisect_left(LATENCY_BOUNDS_S, latency_s)] += 1
         latencies.total += latency_s

@@ -110,7 +110,7 @@ class Dispatch:
         return ready
 
     def _pump(self, category: str, ready: _Ready) -> None:
-        if not ready or self.paused or category in self._pumping:
+        if not (ready.live or ready.backlog) or self.paused or category in self._pumping:
             return
         self._pumping.add(category)  # a write that ends at once pumps again: not from within itself
         try:
@@ -121,8 +121,9 @@ class Dispatch:
     def _send_some(self, category: str, ready: _Ready) -> None:
         guard = self._guard
         limit = max(1, int(self._most * guard.share(category)))
-        while ready and ready.active < limit and self._in_work < self._most:
-            wait_s = 0.0 if ready.live else self._rate.wait_s()
+        live, backlog = ready.live, ready.backlog
+        while (live or backlog) and ready.active < limit and self._in_work < self._most:
+            wait_s = 0.0 if live else self._rate.wait_s()
             if wait_s > 0:
                 self._pump_later(category, wait_s)
                 return

@@ -95,6 +95,9 @@ class Guard:
 
     def share(self, category: str) -> float:
         """The share of the concurrency that this category may use: below 1 after an outage."""
+        known = self._breakers.get(category)
+        if known is not None and known.ramp_from is None:
+            return 1.0
         return share(self._breaker(category), self._limits, self._now())
 
     def _breaker(self, category: str) -> Breaker:

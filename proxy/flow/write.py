@@ -195,23 +195,23 @@ class Write:
         )  # fmt: skip
 
     async def _run(self, work: Work) -> None:
+        rest: Rest = None
         try:
-            rest = await self._answered(work)
-            if rest is not None:
-                await rest
-        finally:
-            self._leave_place()
-
-    async def _answered(self, work: Work) -> Rest:
-        try:
-            return await work
+            rest = await work
         except Exception:
             self._client.refuse(
                 Refusal(502, "the sidecar failed; the primary may have applied the write")
             )
             raise
         finally:
-            self._rooms.tally.in_flight -= 1
+            self._rooms.tally.in_flight -= 1  # its client has the answer
+            if rest is None:
+                self._leave_place()
+        if rest is not None:
+            try:
+                await rest
+            finally:
+                self._leave_place()
 
     async def _keyed(self, request: Request) -> Rest:
         """A write with an Idempotency-Key: refused while the key is in use, or where it was another request's."""

@@ -1,6 +1,6 @@
 """The journal: the truth about what is owed. Intents, identities, totals.
 
-Law: one function (`_move`) writes a state, by one table (`rules.fate.TRANSITIONS`); `begin` and
+Law: one function (`_move`) writes a state, by one table (`rules.fate.MOVES`); `begin` and
 `settle` are durable when they return; an id is never used twice.
 
 A young intent lives in the log, as records; what is still open after a second gets a row of its own
@@ -39,7 +39,7 @@ from proxy.store.recovery import found, recover, standing
 from proxy.store.spools import Spools, remove
 from proxy.store.writer import Writer
 from proxy.store.young import Young
-from rules.fate import CLOSED, OWED, STUCK, Event, State, move
+from rules.fate import CLOSED, MOVES, STUCK, Event, State, move
 from rules.message import Failure, Outcome, Reply, Request
 from rules.route import Skip
 
@@ -61,8 +61,7 @@ class Journal:
         self.redaction_key = b""
         self.cipher: Cipher | None = None
         self.damaged = (0, 0)
-        """Rows of the log that were lost at this start, and intents that became dead letters because their rows are
-        not what was written."""
+        """Rows of the log that this start lost; intents whose rows are not what was written: dead letters now."""
         self._found: list[Intent] = []
         self.now = clock
         self._lock = lock
@@ -371,13 +370,16 @@ class Journal:
 
     def _move(self, intent: Intent, event: Event) -> None:
         tally, before = self._tally, intent.state
-        following = intent.state = move(before, event)
+        found = MOVES.get((before, event))
+        assert found is not None, f"no move from {before} by {event}"
+        following, owed, stuck = found
+        intent.state = following
         tally.states[before] -= 1
         tally.states[following] += 1
-        if (before in OWED) is not (following in OWED):
-            tally.backlog_bytes += intent.bytes if following in OWED else -intent.bytes
-        if (before in STUCK) is not (following in STUCK):
-            tally.stuck_bytes += intent.bytes if following in STUCK else -intent.bytes
+        if owed:
+            tally.backlog_bytes += owed * intent.bytes
+        if stuck:
+            tally.stuck_bytes += stuck * intent.bytes
 
     def _closing(self, intent: Intent) -> Callable[[], None] | None:
         """Nothing is owed any more; what is left to do when that is durable."""

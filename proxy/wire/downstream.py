@@ -361,7 +361,7 @@ class Downstream(asyncio.Protocol):
         self.deadline = self._clients.now() + self._clients.idle_timeout_s
         if self._buffer:
             self._clients.loop.call_soon(self._next)
-        else:
+        elif self._paused:
             self._start_reading()
 
     def _next(self) -> None:

@@ -32,7 +32,7 @@ def done(value: int) -> Slot[int]:
 def test_the_first_value_of_a_slot_counts() -> None:
     slot: Slot[int] = Slot()
     told: list[int] = []
-    slot.wait(lambda: told.append(slot.result()))
+    slot.told = lambda: told.append(slot.result())
     slot.resolve(1)
     slot.resolve(2)
     assert (slot.done, slot.result(), told) == (True, 1, [1])
@@ -41,8 +41,8 @@ def test_the_first_value_of_a_slot_counts() -> None:
 def test_who_left_a_slot_is_not_told() -> None:
     slot: Slot[int] = Slot()
     told: list[int] = []
-    slot.wait(lambda: told.append(1))
-    slot.leave()
+    slot.told = lambda: told.append(1)
+    slot.told = None
     slot.resolve(1)
     assert told == []
 

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from rules.fate import (
     CLOSED,
+    MOVES,
     OWED,
     RECOVERY,
+    STUCK,
     TRANSITIONS,
     Event,
     Limits,
@@ -250,3 +252,10 @@ def test_every_outcome_has_a_legal_next_state(
     assert move(State.S_SENT, step.event) in State
     assert (step.delay_s > 0) <= (step.event is Event.RETRY)
     assert step.reason or step.event is Event.CONFIRM
+
+
+def test_a_move_tells_what_it_does_to_what_is_owed_and_what_is_stuck() -> None:
+    assert {pair: found[0] for pair, found in MOVES.items()} == TRANSITIONS
+    for (before, _), (after, owed, stuck) in MOVES.items():
+        assert (before in OWED) + owed == (after in OWED)
+        assert (before in STUCK) + stuck == (after in STUCK)

@@ -319,10 +319,12 @@ class Link:
         self._data = b""
         self._receiver: Receiver
 
-    def start(self, receiver: Receiver, _method: str, data: bytes, *, ended: bool) -> float:
+    def start(
+        self, receiver: Receiver, _method: str, head: bytes, body: bytes = b"", *, ended: bool
+    ) -> float:
         """As `Connection.start`."""
         self._receiver = receiver
-        self.write(data, ended=ended)
+        self.write(head + body, ended=ended)
         return 0.0
 
     def write(self, data: bytes, *, ended: bool) -> None:

@@ -124,7 +124,7 @@ async def test_a_waiter_is_told_only_when_the_row_is_durable(tmp_path: Path) -> 
     async with writing(tmp_path) as writer:
         seen: list[list[str]] = []
         waiter = writer.submit(NOTE, ("a",))
-        waiter.wait(lambda: seen.append(notes(writer)))
+        waiter.told = lambda: seen.append(notes(writer))
         assert notes(writer) == []
         await until(lambda: waiter.done)
         assert seen == [["a"]]
@@ -151,8 +151,8 @@ async def test_what_nobody_waits_for_tells_when_it_is_durable(tmp_path: Path) ->
 async def test_a_waiter_that_went_away_harms_nobody(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         gone, kept = writer.submit(NOTE, ("a",)), writer.submit(NOTE, ("b",))
-        gone.wait(lambda: None)
-        gone.leave()
+        gone.told = lambda: None
+        gone.told = None
         assert await kept is None
         assert notes(writer) == ["a", "b"]
 
@@ -198,8 +198,8 @@ async def test_who_waits_for_a_record_is_told_after_what_is_called_and_in_order(
         seen: list[str] = []
         first = writer.log(b"a", lambda: seen.append(f"after a, row {writer.log_id}"))
         second = writer.log(b"b", lambda: seen.append("after b"))
-        first.wait(lambda: seen.append("told a"))
-        second.wait(lambda: seen.append("told b"))
+        first.told = lambda: seen.append("told a")
+        second.told = lambda: seen.append("told b")
         await until(lambda: second.done)
         assert seen == ["after a, row 1", "told a", "after b", "told b"]
 

@@ -709,7 +709,7 @@ async def test_who_waits_goes_on_before_the_loop_turns_and_finds_the_connection_
     async with serving() as server, pooling(server) as pool:
         exchange = await begun(pool)
         seen: list[Connection | None] = []
-        exchange.wait(lambda: seen.append(pool.idle()))
+        exchange.told = lambda: seen.append(pool.idle())
         await (await server.accept()).send(OK)
         await until(lambda: exchange.done)
         assert seen == [exchange.connection]
