@@ -58,12 +58,11 @@ class Exchange(Slot[Outcome]):
         self._size: int
         self._started: float
 
-    def start(
-        self, connection: Connection, method: str, head: bytes, body: bytes = b"", *, ended: bool
-    ) -> None:
-        """Send the request on this connection."""
+    def send(self, connection: Connection, request: Request, head: bytes) -> None:
+        """Send a request on this connection; of one whose body lies in a file only the head."""
         self.connection = connection
-        self._started = connection.start(self, method, head, body, ended=ended)
+        ended = request.spool is None
+        self._started = connection.start(self, request.method, head, request.body, ended=ended)
 
     def reply(self, head: ReplyHead, data: bytes, ended: bool) -> None:
         """Part of Receiver."""
@@ -145,9 +144,8 @@ class Pool:
     ) -> Exchange:
         """Send a whole request under `head`; the exchange, which resolves with its outcome."""
         exchange = Exchange(limit, hearer)
-        connection = None if request.spool is not None else self.idle()
-        if connection is not None:
-            exchange.start(connection, request.method, head, request.body, ended=True)
+        if request.spool is None and (connection := self.idle()) is not None:
+            exchange.send(connection, request, head)
         else:
             work = self._loop.create_task(self._ask(exchange, request, head))
             self._asking.add(work)
@@ -162,7 +160,7 @@ class Pool:
                 if isinstance(connection, Failure):
                     exchange.failed(connection)
                 else:
-                    exchange.start(connection, request.method, head, request.body, ended=True)
+                    exchange.send(connection, request, head)
             else:
                 await self._ask_spooled(exchange, request, head)
         except BaseException:  # we end, or a bug of ours: in both cases the side may have acted
@@ -183,7 +181,7 @@ class Pool:
                 exchange.failed(connection)
                 return
             opened.pop_all()  # the upload closes it
-        exchange.start(connection, request.method, head, ended=False)
+        exchange.send(connection, request, head)
         await connection.write_file(file)
 
     def idle(self) -> Connection | None:
