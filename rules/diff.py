@@ -25,7 +25,6 @@ _TRY_NODES = 20  # what it costs to try two elements, beside what is in them
 _TEXT_CHARACTERS = 16  # of a text that is searched for identities, for one node
 _WHOLE_DEPTH_MAX = 8  # above it, containers are first compared as a whole, at the speed of C
 _SLICE = 64  # elements of an array compared as a whole
-_NONE: frozenset[str] = frozenset()
 
 
 _MISSING, _EXTRA, _TYPE, _VALUE = Class.MISSING, Class.EXTRA, Class.TYPE, Class.VALUE
@@ -154,15 +153,13 @@ class _Walk:
         stack = self.stack
         start, common = len(stack), len(one)
         self.budget.nodes -= common + 1
-        only = not path and common == len(other) == 1  # of two documents that are not equal
-        whole = not only and len(path) < _WHOLE_DEPTH_MAX
-        renamed = _NONE
+        whole, renamed = len(path) < _WHOLE_DEPTH_MAX, set[str]()
         for name, value in one.items():
             try:
                 counterpart = other[name]
             except KeyError:
                 common -= 1
-                renamed |= self.alone(path, name, one, other)
+                renamed.update(self.alone(path, name, one, other))
                 continue
             if value is counterpart:
                 continue
@@ -181,17 +178,17 @@ class _Walk:
 
     def alone(
         self, path: Path, name: str, one: dict[str, object], other: dict[str, object]
-    ) -> frozenset[str]:
+    ) -> tuple[str, ...]:
         """Compare a member that the secondary lacks with the one of its other name, and say which that is;
         report it where there is none."""
         alias = self.counterpart(path, name, one, other) if self.ruled else None
         if alias is None:
             self.report((*path, name), _MISSING, one[name], None)
-            return _NONE
+            return ()
         rule, known, alias_name = alias
         self.ignored[rule.name] = None
         self.meet((*path, known), one[name], other[alias_name])
-        return frozenset((alias_name,))
+        return (alias_name,)
 
     def beyond(self, path: Path, other: dict[str, object], known: Collection[str]) -> None:
         """Report what the secondary has beyond the members that are known."""
@@ -221,7 +218,8 @@ class _Walk:
 
     def arrays(self, path: Path, one: Array, other: Array) -> None:
         if self.ruled and (rule := self.book.unordered.first(path)) is not None:
-            self.unordered(path, one, other, rule)
+            if path or not identical(one, other):  # below the root that was looked at before
+                self.unordered(path, one, other, rule)
             return
         size, stack = len(one), self.stack
         if size != len(other):

@@ -123,7 +123,7 @@ def field(head: bytes, name: str) -> str | None:
 
 
 def joined(head: bytes, names: tuple[str, ...]) -> dict[str, str]:
-    """The values of these lower-case fields; those of a repeated one as a list (RFC 9110 5.3)."""
+    """The values of these lower-case fields of a checked head; those of a repeated one as a list (RFC 9110 5.3)."""
     text = head.decode("latin-1")
     lower = text.lower()
     values: dict[str, str] = {}

@@ -199,7 +199,7 @@ class Steering:
             return request
         if captures(rooms.route_of(intent.route), request.target) is None:
             return Refusal(422, f"route {intent.route} does not match {request.target}")
-        if key_of(request.head) == key_of(old.head):
+        if key_of(request.head) in ("", key_of(old.head)):
             request = self._rekeyed(intent, request)
         trouble = await rooms.journal.replace(intent, request)
         if trouble is not None:

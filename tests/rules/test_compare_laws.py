@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from deepdiff import DeepDiff
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from rules.compare import Answer, Comparison, Match, StatusMatch, VerdictKind, compare
 from rules.diff import diff
 from rules.difference import Class, DiffRules
-from rules.same import NONE
+from rules.same import NONE, Same
 from rules.tolerance import Rule
 from tests.rules.made import allow
 
@@ -94,6 +95,31 @@ def test_a_document_matches_itself_under_any_rules(
         answer(document), answer(spelled, spaced=match is not Match.EXACT), comparison, NONE
     )
     assert verdict.kind is VerdictKind.MATCH
+
+
+@LAW
+@given(document=DOCUMENTS, rules=RULES, data=st.data())
+def test_a_document_spelled_with_blanks_matches_itself_whatever_identities_are_known(
+    document: object, rules: tuple[Rule, ...], data: st.DataObject
+) -> None:
+    names = data.draw(st.lists(st.sampled_from(["a", "b", "1", "2", "17"]), min_size=2, max_size=4))
+    same = Same([("order", one, other) for one, other in pairwise(names)])
+    comparison = Comparison(rules=rules)
+    verdict = compare(answer(document), answer(document, spaced=True), comparison, same)
+    assert (verdict.kind, verdict.ignored) == (VerdictKind.MATCH, ())
+
+
+@pytest.mark.parametrize(
+    "document", [["u-a"] * 60 + ["u-b"] * 60, {"items": ["u-a"] * 60 + ["u-b"] * 60}]
+)
+def test_equal_arrays_need_no_pairing_however_their_elements_could_be_paired(
+    document: object,
+) -> None:
+    path = "/items" if isinstance(document, dict) else ""
+    comparison = Comparison(rules=(a_rule(path, "unordered"),))
+    same = Same([("user", "u-a", "u-b")])
+    verdict = compare(answer(document), answer(document, spaced=True), comparison, same)
+    assert (verdict.kind, verdict.differences) == (VerdictKind.MATCH, ())
 
 
 MIRRORED = {Class.MISSING: Class.EXTRA, Class.EXTRA: Class.MISSING}

@@ -159,6 +159,22 @@ async def test_a_key_that_a_person_gives_is_taken(tmp_path: Path) -> None:
         assert car.new.seen[-1].headers["idempotency-key"] == "mine"
 
 
+async def test_an_edit_that_takes_the_clients_key_away_gets_one_of_its_own(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, ROUTE) as car:
+        car.new.will("/things/1", REFUSED)
+        await buried(car, "/things/1")
+        base = car.new.seen[0].headers["idempotency-key"]
+        first = "PUT /things/1 HTTP/1.1\r\nHost: shop\r\n"
+        car.new.will("/things/1", REFUSED)
+        await act(car, "/dead/edit", id=1, by="ada", head=f"{first}Idempotency-Key: mine\r\n\r\n")
+        await until(lambda: len(car.new.seen) == 2 and car.app.tally.states[State.DEAD] == 1)
+        await act(car, "/dead/edit", id=1, by="ada", head=f"{first}\r\n")
+        await car.done()
+        await car.idle()
+
+        assert car.new.seen[-1].headers["idempotency-key"].startswith(f"{base}-")
+
+
 async def test_an_edited_letter_survives_a_restart(tmp_path: Path) -> None:
     async with sidecar(tmp_path, ROUTE, LISTEN_SPOOL_MEMORY_BYTES_MAX="4") as car:
         car.new.will("/things/1", REFUSED)
