@@ -92,7 +92,7 @@ def twinwrite(pair: Pair) -> int:
     """What a delivery does with two replies: the fast path, and where that is no answer the long way."""
     verdict = agree(pair.primary, pair.secondary, _LIMITS)
     if verdict is None:
-        ours, theirs = answers(pair.primary, pair.secondary, _LIMITS.names)
+        ours, theirs = answers(pair.primary, pair.secondary, _LIMITS)
         verdict = compare(ours, theirs, _LIMITS, NONE)
     assert verdict.kind in _JUDGED
     return len(verdict.differences)

@@ -4,6 +4,7 @@ Law: `compare` never guesses. What cannot be read on both sides is `not_comparab
 difference that is certain stays a mismatch all the same.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -15,9 +16,9 @@ from rules.coding import Unreadable, decoded
 from rules.diff import diff
 from rules.difference import Class, Difference, DiffResult, DiffRules
 from rules.document import Body, Documents, Format, documents
-from rules.framing import joined, same_fields
+from rules.framing import fields_pattern, joined, same_fields
 from rules.identity import payload_of
-from rules.message import Reply
+from rules.message import Framing, Reply
 from rules.same import NONE, Same
 from rules.tolerance import Rule, RuleKind, for_headers
 
@@ -87,6 +88,8 @@ class Comparison:
     """The headers that are compared, and those that say how to read a body: in lower case."""
     compared: tuple[bytes, ...] = field(init=False)
     """How the lines of these begin."""
+    fields: re.Pattern[bytes] = field(init=False, repr=False)
+    """What finds them in a head."""
     chosen: tuple[str, ...] = field(init=False)
     """The headers that are compared, in lower case."""
     digested: Callable[[bytes], bytes] = field(init=False, repr=False)
@@ -116,6 +119,7 @@ class Comparison:
             ("names", names),
             ("compared", tuple(f"\r\n{name}:".encode() for name in names)),
             ("chosen", chosen),
+            ("fields", fields_pattern(names)),
             ("digested", DIGESTS[self.checksum]),
             ("costly", _costly(limits)),
             ("exact", exact),
@@ -144,19 +148,20 @@ Wholes = tuple[Whole | None, Whole | None]
 
 
 def answers(
-    primary: Reply, secondary: Reply, names: tuple[str, ...], wholes: Wholes = (None, None)
+    primary: Reply, secondary: Reply, comparison: Comparison, wholes: Wholes = (None, None)
 ) -> tuple[Answer, Answer]:
-    """Two replies as the comparison sees them: of their headers these only."""
-    ours = joined(primary.head, names)
-    theirs = ours if primary.head == secondary.head else joined(secondary.head, names)
+    """Two replies as the comparison sees them: of their headers only `comparison.names`."""
+    ours = joined(primary.head, comparison.fields)
+    theirs = ours if primary.head == secondary.head else joined(secondary.head, comparison.fields)
     return _answer(primary, ours, wholes[0]), _answer(secondary, theirs, wholes[1])
 
 
 def _answer(reply: Reply, headers: Mapping[str, str], whole: Whole | None) -> Answer:
+    plain = reply.framing is not _CHUNKED and not reply.truncated
     return Answer(
         status=reply.status,
         headers=headers,
-        body=payload_of(reply),
+        body=reply.body if plain else payload_of(reply),
         truncated=reply.truncated,
         whole=whole,
     )
@@ -168,7 +173,7 @@ def _costly(rules: DiffRules) -> bool:
 
 
 _WEIGHT_MAX = 8  # patterns that are tried at each place
-_MISMATCHED = VerdictKind.MISMATCH
+_MISMATCHED, _CHUNKED = VerdictKind.MISMATCH, Framing.CHUNKED
 _MATCH = Verdict(kind=VerdictKind.MATCH, reason="equal_bytes")
 
 

@@ -122,23 +122,25 @@ def field(head: bytes, name: str) -> str | None:
     return found.group(1).decode("latin-1").rstrip(" \t") if found else None
 
 
-def joined(head: bytes, names: tuple[str, ...]) -> dict[str, str]:
-    """The values of these lower-case fields of a checked head; those of a repeated one as a list (RFC 9110 5.3)."""
-    text = head.decode("latin-1")
-    lower = text.lower()
+def fields_pattern(names: tuple[str, ...]) -> re.Pattern[bytes]:
+    """What finds the fields of these names in a head: (name, value) of each."""
+    letters = re.escape("".join(sorted({name[0] for name in names})).encode("latin-1"))
+    known = b"|".join(re.escape(name.encode("latin-1")) for name in names)
+    return re.compile(rb"\r\n(?=(?i:[%b]))(?i:(%b)):[ \t]*([^\r]*)" % (letters, known))
+
+
+def joined(head: bytes, pattern: re.Pattern[bytes]) -> dict[str, str]:
+    """The values of these fields, names in lower case; those of a repeated one as a list (RFC 9110 5.3)."""
     values: dict[str, str] = {}
-    for name in names:
-        beginning = f"\r\n{name}:"
-        at = lower.find(beginning)
-        if at < 0:
-            continue
-        found = []
-        while at >= 0:
-            start = at + len(beginning)
-            end = lower.find("\r", start)
-            found.append(text[start:end].strip(" \t"))
-            at = lower.find(beginning, end)
-        values[name] = ", ".join(found)
+    repeated: dict[str, list[str]] = {}
+    for found, value in pattern.findall(head):
+        name, text = found.decode("latin-1").lower(), value.decode("latin-1").rstrip(" \t")
+        if name in values:
+            repeated.setdefault(name, [values[name]]).append(text)
+        else:
+            values[name] = text
+    for name, texts in repeated.items():
+        values[name] = ", ".join(texts)
     return values
 
 

@@ -86,5 +86,5 @@ def _is_good(outcome: object) -> bool:
 
 
 def _judged(first: Reply, second: Reply, comparison: Comparison) -> Verdict:
-    ours, theirs = answers(first, second, comparison.names)
+    ours, theirs = answers(first, second, comparison)
     return compare(ours, theirs, comparison, NONE)

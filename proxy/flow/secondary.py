@@ -316,5 +316,5 @@ def judge(
     if not job.reply.status:
         return _NO_REPLY
     known = same((*job.route.harvests, *job.route.translations), pairs, found)
-    ours, theirs = answers(job.reply, outcome, comparison.names, wholes)
+    ours, theirs = answers(job.reply, outcome, comparison, wholes)
     return compare(ours, theirs, comparison, known)

@@ -746,7 +746,7 @@ def reply(
 
 
 def long_way(primary: Reply, secondary: Reply, rules: Comparison) -> Verdict:
-    ours, theirs = answers(primary, secondary, rules.names)
+    ours, theirs = answers(primary, secondary, rules)
     return compare(ours, theirs, rules, NONE)
 
 
@@ -779,11 +779,12 @@ def test_replies_that_are_equal_as_they_came_match_at_once(
 
 
 def test_the_values_of_a_field_that_is_repeated_are_one_list() -> None:
+    rules = Comparison(headers=("X-A", "X-B", "X-C"))
     many = reply(*["X-A: 1", "x-a:2 "] * 2000, "X-B: b", body=b"[]")
-    ours, theirs = answers(many, reply("X-B:"), ("x-a", "x-b", "x-c"))
+    ours, theirs = answers(many, reply("X-B:"), rules)
     assert ours.headers == {"x-a": ", ".join(["1", "2"] * 2000), "x-b": "b"}
     assert theirs.headers == {"x-b": ""}
-    assert answers(many, many, ("x-a",))[1].headers == {"x-a": ours.headers["x-a"]}
+    assert answers(many, many, rules)[1].headers == ours.headers
 
 
 @pytest.mark.parametrize("checksum", Checksum)
