@@ -130,7 +130,7 @@ class Comparison:
             object.__setattr__(self, name, value)
 
 
-class Answer(Struct, frozen=True, kw_only=True, gc=False):
+class Answer(Struct, frozen=True, gc=False):
     """What is compared of a reply: header names in lower case, the body without chunk framing.
 
     `truncated` says that `body` is only the start of it; `whole`, where it is known, what all of it was.
@@ -157,14 +157,9 @@ def answers(
 
 
 def _answer(reply: Reply, headers: Mapping[str, str], whole: Whole | None) -> Answer:
-    plain = reply.framing is not _CHUNKED and not reply.truncated
-    return Answer(
-        status=reply.status,
-        headers=headers,
-        body=reply.body if plain else payload_of(reply),
-        truncated=reply.truncated,
-        whole=whole,
-    )
+    if whole is None and not reply.truncated and reply.framing is not _CHUNKED:
+        return Answer(reply.status, headers, reply.body)
+    return Answer(reply.status, headers, payload_of(reply), reply.truncated, whole)
 
 
 def _costly(rules: DiffRules) -> bool:
@@ -206,7 +201,7 @@ def compare(primary: Answer, secondary: Answer, comparison: Comparison, same: Sa
         return _mismatch(found, "status", comparison, headers.ignored)
     headers = _headers(primary, secondary, comparison, same)
     truncated = primary.truncated or secondary.truncated
-    if not truncated and _equal_bytes(primary, secondary, comparison.digested):
+    if not truncated and _equal_bytes(primary, secondary):
         return _judged(headers, _NOTHING, "equal_bytes", comparison)
     try:
         if truncated:
@@ -252,12 +247,10 @@ def _same_class(primary: int, secondary: int, match: StatusMatch) -> bool:
     return match is StatusMatch.CLASS and primary // 100 == secondary // 100
 
 
-def _equal_bytes(primary: Answer, secondary: Answer, digested: Callable[[bytes], bytes]) -> bool:
+def _equal_bytes(primary: Answer, secondary: Answer) -> bool:
     coding = "content-encoding"
-    return (
-        len(primary.body) == len(secondary.body)
-        and digested(primary.body) == digested(secondary.body)
-        and primary.headers.get(coding) == secondary.headers.get(coding)
+    return primary.body == secondary.body and (
+        primary.headers.get(coding) == secondary.headers.get(coding)
     )
 
 

@@ -61,6 +61,7 @@ class _Walk:
         self.entry_nodes = _ENTRY_NODES * book.weight
         self.same = same
         self.named = same is not NONE and bool(same)
+        self.plain = not (self.ruled or self.named)  # nothing but the values counts
         self.budget = budget
         self.eating = eating
         self.limit = rules.differences_max
@@ -149,11 +150,13 @@ class _Walk:
         """The rule that takes any difference of two values at a path."""
         return self.book.eats(path) or self.book.present.first(path) if self.eating else None
 
-    def objects(self, path: Path, one: dict[str, object], other: dict[str, object]) -> None:
+    def objects(self, path: Path, one: dict[str, Any], other: dict[str, Any]) -> None:
         stack = self.stack
         start, common = len(stack), len(one)
         self.budget.nodes -= common + 1
-        whole, renamed = len(path) < _WHOLE_DEPTH_MAX, set[str]()
+        whole = len(path) < _WHOLE_DEPTH_MAX
+        only = common == 1 == len(other) and self.plain  # the difference is in it, as a rule
+        renamed: set[str] = set()
         for name, value in one.items():
             try:
                 counterpart = other[name]
@@ -167,7 +170,8 @@ class _Walk:
             if kind is not type(counterpart):
                 self.meet((*path, name), value, counterpart)
             elif kind is dict or kind is list:
-                if not (whole and identical(value, counterpart)):
+                looked = whole and not (only and len(value) <= _SLICE)
+                if not (looked and identical(value, counterpart)):
                     stack.append(((*path, name), value, counterpart, None))
             elif value != counterpart:
                 self.meet((*path, name), value, counterpart)
