@@ -1,7 +1,6 @@
 """The benchmark's command line: `python -m bench`, `make bench`."""
 
 import asyncio
-import json
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from bench.bed import Bed, missing
 from bench.check import check
 from bench.contestants import CONTESTANTS
 from bench.options import Options, choice, plan
+from bench.place import json_option, write
 from bench.report import Run
 from bench.rounds import Plan, Row, measure
 from bench.scenes import SCENES
@@ -130,14 +130,7 @@ def _table(rows: list[tuple[str, str]]) -> str:
 )
 @click.option("--seed", default=1, show_default=True, help="Chooses the order within the rounds.")
 @click.option("--quick", is_flag=True, help="2 rounds of 1 s, and only what a target reads.")
-@click.option(
-    "--json",
-    "json_file",
-    default=None,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write every row to FILE.",
-    metavar="FILE",
-)
+@json_option
 @click.option(
     "--markdown",
     "markdown_files",
@@ -168,8 +161,7 @@ def main(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 - see
     for path in options.markdown_files:
         carried.write(path, tables)
     found = report.as_json(run)
-    if options.json_file is not None:
-        options.json_file.write_text(json.dumps(found, indent=1) + "\n")
+    write(options.json_file, found)
     if not found["ok"]:
         raise click.ClickException(
             "requests failed, were not mirrored, or writes were left owed: see above"

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from sys import executable
 
-from bench import envoy, nginx, tools
+from bench import envoy, nginx, sample, tools
 from bench.bed import Bed, Sides
 from proxy.demo.child import Child
 
@@ -23,7 +23,8 @@ TIMEOUT_MS = 1000
 CONCURRENCY = 32
 """Writes to the new side at once (`delivery.concurrency_max`, its default)."""
 
-_CONFIG = """
+_CONFIG = (
+    """
 stage = "{stage}"
 [listen]
 port = 0
@@ -43,13 +44,9 @@ backlog_bytes_max = 107374182400
 concurrency_max = {concurrency}
 [breaker]
 enabled = {breaker}
-[[routes]]
-name = "order"
-methods = ["POST"]
-path = "/orders/{{order_id}}"
-entity_key = ["path:order_id"]
-compare = {compare}
 """
+    + sample.ROUTE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ Law: journal and raw file are measured in the same rounds, in an order drawn ane
 """
 
 import asyncio
-import json
 import random
 import tempfile
 import time
@@ -17,9 +16,10 @@ from typing import Any
 import click
 import uvloop
 
-from bench import machine, tools
+from bench import tools
 from bench.bed import Bed, Choice
 from bench.durable import STORES, Journaled, Store
+from bench.place import directory_option, json_option, on_disk, write
 from bench.restart import KINDS, LIMIT, CatchUp, Restarts, Start
 from bench.steady import Percentiles, Stretch, percentiles, steady
 from proxy.control.log import Log
@@ -312,36 +312,19 @@ def _medians(found: Sequence[Percentiles]) -> str:
     type=click.IntRange(1),
     help="Owed writes of a start.",
 )
-@click.option(
-    "--directory",
-    default=Path(),
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where files go, on a real disk; default: here.",
-)
+@directory_option
 @click.option("--seed", default=1, show_default=True, help="Chooses the order within the rounds.")
-@click.option(
-    "--json",
-    "json_file",
-    default=None,
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Also write every measurement to FILE.",
-)
+@json_option
 def main(**given: Any) -> None:  # noqa: ANN401 - see Plan
     """Run the benchmark; see --help."""
     plan = Plan(**given)
-    with tempfile.TemporaryDirectory(prefix="twinwrite-journal-", dir=plan.directory) as name:
-        facts = machine.describe(Path(name))
-        if facts.filesystem in machine.NOT_A_DISK:
-            raise click.ClickException(f"{plan.directory} is in memory ({facts.filesystem})")
-        found = uvloop.run(measure(Path(name), plan))
+    with on_disk(plan.directory, "journal") as (directory, facts):
+        found = uvloop.run(measure(directory, plan))
     for table in tables(found):
         click.echo("\n".join(table) + "\n")
     told = verdicts(found)
     click.echo("\n".join(told))
-    if plan.json_file is not None:
-        document = {"machine": asdict(facts), **asdict(found), "targets": told}
-        plan.json_file.write_text(json.dumps(document, indent=1) + "\n")
+    write(plan.json_file, {"machine": asdict(facts), **asdict(found), "targets": told})
 
 
 async def measure(directory: Path, plan: Plan) -> Found:

@@ -6,19 +6,16 @@ its interval: nothing longer tells it from noise on a machine whose speed change
 """
 
 import asyncio
-import json
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import click
 
-from bench import machine
+from bench.place import directory_option, json_option, on_disk, write
 from bench.socketless import Loop
 from bench.turns import CONTESTANTS, Plan, Turn, measure
 
@@ -172,39 +169,21 @@ def answers(turns: Sequence[Turn]) -> list[str]:
     help="Requests to each before the first round; so many fill 64 MiB of log: from then on it removes as much as "
     "it writes.",
 )
-@click.option(
-    "--directory",
-    default=Path(),
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where journals go, on a real disk; default: here.",
-)
+@directory_option
 @click.option("--seed", default=1, show_default=True, help="Chooses the order within the rounds.")
-@click.option(
-    "--json",
-    "json_file",
-    default=None,
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Also write every turn to FILE.",
-)
+@json_option
 def main(**given: Any) -> None:  # noqa: ANN401 - see Plan
     """Run the benchmark; see --help."""
     plan = Plan(**given)
-    with tempfile.TemporaryDirectory(prefix="twinwrite-path-", dir=plan.directory) as name:
-        facts = machine.describe(Path(name))
-        if facts.filesystem in machine.NOT_A_DISK:
-            raise click.ClickException(f"{plan.directory} is in memory ({facts.filesystem})")
-        with asyncio.Runner(loop_factory=Loop) as runner:
-            turns = runner.run(measure(Path(name), plan))
+    with (
+        on_disk(plan.directory, "path") as (directory, facts),
+        asyncio.Runner(loop_factory=Loop) as runner,
+    ):
+        turns = runner.run(measure(directory, plan))
     told = answers(turns)
     click.echo("\n".join([*table(turns), "", *told]))
-    if plan.json_file is not None:
-        document = {
-            "machine": asdict(facts),
-            "turns": [asdict(each) for each in turns],
-            "answers": told,
-        }
-        plan.json_file.write_text(json.dumps(document, indent=1) + "\n")
+    measured = {"turns": [asdict(each) for each in turns], "answers": told}
+    write(plan.json_file, {"machine": asdict(facts), **measured})
 
 
 if __name__ == "__main__":

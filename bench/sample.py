@@ -13,6 +13,16 @@ BODY_BYTES = 512
 TOTAL_BYTES_MAX = 16 << 20
 """All different bodies together: of long ones there are fewer than ENTITIES."""
 
+ROUTE = """
+[[routes]]
+name = "order"
+methods = ["POST"]
+path = "/orders/{{order_id}}"
+entity_key = ["path:order_id"]
+compare = {compare}
+"""
+"""The route that these writes take, as TOML; `compare` is to be put in."""
+
 REPLY_BODY = json.dumps(
     {
         "id": "5f0c7a52-91c4-4c02-b4ea-0f3f4d1f8f6e",

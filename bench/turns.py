@@ -19,6 +19,7 @@ from pathlib import Path
 
 import click
 
+from bench import sample
 from bench.socketless import Backend, Clients, running
 from proxy.app import App
 from proxy.control.config import parse
@@ -36,7 +37,8 @@ REST_SECONDS = 0.3
 HANG_SECONDS = 300.0
 """A turn that takes so long has lost a request."""
 
-_CONFIG = """
+_CONFIG = (
+    """
 stage = "{stage}"
 [listen]
 idle_timeout_ms = 86400000
@@ -51,13 +53,9 @@ lifetime_seconds = 0
 [journal]
 directory = "{directory}"
 done_hold_seconds = 86400
-[[routes]]
-name = "order"
-methods = ["POST"]
-path = "/orders/{{order_id}}"
-entity_key = ["path:order_id"]
-compare = {compare}
 """
+    + sample.ROUTE
+)
 """Connections stay while others have their turn, and nobody removes rows of the log in another's turn: they go when
 64 MiB more have been written, as they do in a sidecar that is as busy."""
 

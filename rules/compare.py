@@ -84,12 +84,10 @@ class Comparison:
     rules: tuple[Rule, ...] = ()
     body_bytes_max: int = 65536
     differences_max: int = 50
-    names: tuple[str, ...] = field(init=False)
-    """The headers that are compared, and those that say how to read a body: in lower case."""
     compared: tuple[bytes, ...] = field(init=False)
-    """How the lines of these begin."""
+    """How the lines of the headers begin that are compared, or say how to read a body."""
     fields: re.Pattern[bytes] = field(init=False, repr=False)
-    """What finds them in a head."""
+    """What finds these in a head."""
     chosen: tuple[str, ...] = field(init=False)
     """The headers that are compared, in lower case."""
     digested: Callable[[bytes], bytes] = field(init=False, repr=False)
@@ -116,7 +114,6 @@ class Comparison:
             differences_max=max(self.differences_max, 1),
         )
         for name, value in (
-            ("names", names),
             ("compared", tuple(f"\r\n{name}:".encode() for name in names)),
             ("chosen", chosen),
             ("fields", fields_pattern(names)),
@@ -150,7 +147,7 @@ Wholes = tuple[Whole | None, Whole | None]
 def answers(
     primary: Reply, secondary: Reply, comparison: Comparison, wholes: Wholes = (None, None)
 ) -> tuple[Answer, Answer]:
-    """Two replies as the comparison sees them: of their headers only `comparison.names`."""
+    """Two replies as the comparison sees them: of their headers only what is compared, or says how to read a body."""
     ours = joined(primary.head, comparison.fields)
     theirs = ours if primary.head == secondary.head else joined(secondary.head, comparison.fields)
     return _answer(primary, ours, wholes[0]), _answer(secondary, theirs, wholes[1])
@@ -326,7 +323,7 @@ def _by_digest(
         return "equal_digest", _NOTHING
     result = _apart(ours, theirs, comparison)
     coded = any(codings) and ours.length > 0 and theirs.length > 0
-    if coded and not result.ignored and comparison.match is not Match.PRESENCE:
+    if coded and not result.ignored and not comparison.presence:
         raise Unreadable("body_too_large")  # one text is coded in many ways
     if ours.length != theirs.length:
         found = tuple(structs.replace(each, kind=Class.LENGTH) for each in result.differences)
@@ -355,7 +352,7 @@ def _as_bytes(primary: bytes, secondary: bytes, comparison: Comparison) -> DiffR
 
 def _apart(primary: Whole, secondary: Whole, comparison: Comparison) -> DiffResult:
     """What is told of bodies that are not equal: as long as both have one, that is no difference of presence."""
-    if comparison.match is Match.PRESENCE and bool(primary.length) == bool(secondary.length):
+    if comparison.presence and bool(primary.length) == bool(secondary.length):
         return _NOTHING
     ours, theirs = (_summary(each, comparison.checksum) for each in (primary, secondary))
     return diff(ours, theirs, replace(comparison.body_rules, presence=False), at=("body",))

@@ -45,9 +45,7 @@ class Door:
         self._flags = FLAGS[rooms.listen.trace]
         self._forwarding = rooms.listen.forwarded
         self._forwards = self._forwarding is not Forwarding.PRESERVE
-        self._instance = rooms.hop.split()[
-            -1
-        ]  # by its value: others may have added theirs to the line
+        self._instance = rooms.hop.split()[-1]  # others may have added theirs to the line
 
     def __call__(self, client: Downstream, head: RequestHead) -> Sink | Refusal:
         rooms = self._rooms

@@ -60,9 +60,6 @@ REPLY_BYTES_MAX = 65536
 """What is kept of a reply that is not compared: enough for a dead letter's last word."""
 
 
-_UNKNOWN: Wholes = (None, None)
-
-
 class Job(Struct, frozen=True, kw_only=True, gc=False):
     """A write for the secondary. `key` is the Idempotency-Key to mint: the same at every try.
 
@@ -229,7 +226,7 @@ class Secondary:
         outcome: Reply,
         pairs: tuple[Pair, ...],
         found: Mapping[Key, str],
-        wholes: Wholes = _UNKNOWN,
+        wholes: Wholes = (None, None),
     ) -> Verdict | None:
         """Small bodies at once; larger ones in the one thread for it, or skipped when it is far behind.
 
