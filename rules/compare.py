@@ -148,9 +148,11 @@ def answers(
     primary: Reply, secondary: Reply, comparison: Comparison, wholes: Wholes = (None, None)
 ) -> tuple[Answer, Answer]:
     """Two replies as the comparison sees them: of their headers only what is compared, or says how to read a body."""
-    ours = joined(primary.head, comparison.fields)
-    theirs = ours if primary.head == secondary.head else joined(secondary.head, comparison.fields)
-    return _answer(primary, ours, wholes[0]), _answer(secondary, theirs, wholes[1])
+    fields = comparison.fields
+    ours, theirs = fields.findall(primary.head), fields.findall(secondary.head)
+    headers = joined(ours)
+    others = headers if theirs == ours else joined(theirs)
+    return _answer(primary, headers, wholes[0]), _answer(secondary, others, wholes[1])
 
 
 def _answer(reply: Reply, headers: Mapping[str, str], whole: Whole | None) -> Answer:
@@ -259,6 +261,8 @@ _EQUAL: Mapping[Format, str] = {each: f"equal_{each}" for each in Format}
 def _headers(primary: Answer, secondary: Answer, comparison: Comparison, same: Same) -> DiffResult:
     """What differs in the chosen headers."""
     ours, theirs, names = primary.headers, secondary.headers, comparison.chosen
+    if ours is theirs:
+        return _NOTHING
     for name in names:
         if ours.get(name) != theirs.get(name):
             rules = comparison.header_rules

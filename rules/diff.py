@@ -1,8 +1,8 @@
 """The field-by-field difference of two documents, bounded in number, depth, length and time.
 
 Law: "primary" is the measure. `missing` is what only the primary has, `extra` what only the
-secondary has. Documents are trees as a parser makes them; nothing here recurses into them, and
-nothing is equal because of a digest: digests only propose which elements of arrays to pair.
+secondary has. Documents are trees as a parser makes them, entered to a depth and no deeper; nothing
+is equal because of a digest: digests only propose which elements of arrays to pair.
 """
 
 from collections import Counter, deque
@@ -40,17 +40,23 @@ def diff(
     equal, also as whole segments inside a text ("/users/17"). Never raises for documents of any
     depth; the time is linear in their size, and what goes beyond is counted against `nodes_max`.
     """
-    return _Walk(rules, same, Budget(rules.nodes_max), at).run((), primary, secondary)
-
-
-_Mark = tuple[int, bool]  # differences found, and truncated or not, when an array was entered
-_Step = tuple[Path, Any, Any, _Mark | None]
+    walk = _Walk(rules, same, Budget(rules.nodes_max), at)
+    try:
+        walk.meet((), primary, secondary)
+    except (Exhausted, RecursionError):
+        walk.truncated = True
+    return DiffResult(
+        differences=tuple(walk.found),
+        ignored=tuple(walk.ignored),
+        truncated=walk.truncated,
+        exhausted=walk.budget.nodes < 0,
+    )
 
 
 class _Walk:
-    """One pass over two documents, with a stack of pairs of containers still to compare. An entry
-    with a mark lies below the elements of an array: it is met when they are done. `eating`: whether
-    what is ignored, or merely present, is left out."""
+    """One pass over two documents. `eating`: whether what is ignored, or merely present, is left out."""
+
+    truncated = False
 
     def __init__(
         self, rules: DiffRules, same: Same, budget: Budget, at: Path = (), *, eating: bool = True
@@ -61,15 +67,12 @@ class _Walk:
         self.entry_nodes = _ENTRY_NODES * book.weight
         self.same = same
         self.named = same is not NONE and bool(same)
-        self.plain = not (self.ruled or self.named)  # nothing but the values counts
         self.budget = budget
         self.eating = eating
         self.limit = rules.differences_max
         self.at = at
         self.found: list[Difference] = []
         self.ignored: dict[str, None] = {}
-        self.truncated = False
-        self.stack: list[_Step] = []
 
     @cached_property
     def digests(self) -> dict[Sight, tuple[Digests, Digests]]:
@@ -87,35 +90,21 @@ class _Walk:
 
         return {sight: both(sight) for sight in Sight}
 
-    def run(self, path: Path, primary: object, secondary: object) -> DiffResult:
-        self.meet(path, primary, secondary)
-        stack, budget = self.stack, self.budget
-        try:
-            while stack and budget.nodes >= 0:
-                path, one, other, mark = stack.pop()
-                if mark is not None:
-                    self.leave(path, one, other, mark)
-                elif len(self.found) >= self.limit:
-                    self.truncated = True
-                else:
-                    budget.nodes -= self.entry_nodes
-                    if self.ruled and self.eaten(path, one, other):
-                        continue
-                    if len(path) >= self.rules.depth_max:
-                        self.truncated = True
-                    elif type(one) is dict:
-                        self.objects(path, one, other)
-                    else:
-                        self.arrays(path, one, other)
-        except Exhausted:
-            pass  # the budget says so
-        exhausted = budget.nodes < 0
-        return DiffResult(
-            differences=tuple(self.found),
-            ignored=tuple(self.ignored),
-            truncated=self.truncated or exhausted,
-            exhausted=exhausted,
-        )
+    def enter(self, path: Path, one: Any, other: Any) -> None:  # noqa: ANN401 - dicts, or lists
+        """Compare two containers of one sort. Raises Exhausted."""
+        budget = self.budget
+        if len(self.found) >= self.limit or len(path) >= self.rules.depth_max:
+            self.truncated = True
+            return
+        budget.nodes -= self.entry_nodes
+        if budget.nodes < 0:
+            raise Exhausted
+        if self.ruled and self.eaten(path, one, other):
+            return
+        if type(one) is dict:
+            self.objects(path, one, other)
+        else:
+            self.arrays(path, one, other)
 
     def alike(self, path: Path, one: object, other: object) -> bool:
         """Whether two scalars are one identity."""
@@ -126,14 +115,14 @@ class _Walk:
         return self.same.alike(one, other, path)
 
     def meet(self, path: Path, one: object, other: object) -> None:
-        """Compare two scalars, or put two containers of one sort on the stack."""
+        """Compare two values, which may be of two sorts."""
         kind = type(one)
         if kind is not type(other) and sort(one) is not sort(other):
             containers = kind in CONTAINERS or type(other) in CONTAINERS
             if (containers or not self.rules.presence) and not self.alike(path, one, other):
                 self.report(path, _TYPE, one, other)
         elif kind is dict or kind is list:
-            self.stack.append((path, one, other, None))
+            self.enter(path, one, other)
         elif not (self.rules.presence or equal(one, other) or self.alike(path, one, other)):
             self.report(path, _VALUE, one, other)
 
@@ -151,18 +140,18 @@ class _Walk:
         return self.book.eats(path) or self.book.present.first(path) if self.eating else None
 
     def objects(self, path: Path, one: dict[str, Any], other: dict[str, Any]) -> None:
-        stack = self.stack
-        start, common = len(stack), len(one)
+        common = len(one)
         self.budget.nodes -= common + 1
         whole = len(path) < _WHOLE_DEPTH_MAX
-        only = common == 1 == len(other) and self.plain  # the difference is in it, as a rule
-        renamed: set[str] = set()
+        only = common == 1 == len(other) and not (self.ruled or self.named)
+        # the difference is in it, as a rule
+        renamed: tuple[str, ...] = ()
         for name, value in one.items():
             try:
                 counterpart = other[name]
             except KeyError:
                 common -= 1
-                renamed.update(self.alone(path, name, one, other))
+                renamed += self.alone(path, name, one, other)
                 continue
             if value is counterpart:
                 continue
@@ -172,13 +161,11 @@ class _Walk:
             elif kind is dict or kind is list:
                 looked = whole and not (only and len(value) <= _SLICE)
                 if not (looked and identical(value, counterpart)):
-                    stack.append(((*path, name), value, counterpart, None))
+                    self.enter((*path, name), value, counterpart)
             elif value != counterpart:
                 self.meet((*path, name), value, counterpart)
         if len(other) > common + len(renamed):
-            self.beyond(path, other, one.keys() | renamed)
-        if len(stack) > start + 1:
-            stack[start:] = reversed(stack[start:])
+            self.beyond(path, other, one.keys() | set(renamed))
 
     def alone(
         self, path: Path, name: str, one: dict[str, object], other: dict[str, object]
@@ -225,19 +212,20 @@ class _Walk:
             if path or not identical(one, other):  # below the root that was looked at before
                 self.unordered(path, one, other, rule)
             return
-        size, stack = len(one), self.stack
-        if size != len(other):
+        size, count, truncated = len(one), len(self.found), self.truncated
+        as_long = size == len(other)
+        if not as_long:
             self.report(path, Class.LENGTH, size, len(other))
             size = min(size, len(other))
-        elif size > 1:
-            stack.append((path, one, other, (len(self.found), self.truncated)))
-        start = len(stack)
         if size <= _SLICE:
             self.pairwise(path, one, other, range(size))
         else:
             self.slices(path, one, other, size)
-        if len(stack) > start + 1:
-            stack[start:] = reversed(stack[start:])
+        several = len(self.found) > count + 1 or self.truncated
+        if several and as_long and self.reordered(path, one, other, count):
+            del self.found[count:]
+            self.truncated = truncated
+            self.report(path, Class.ORDER, one, other)
 
     def slices(self, path: Path, one: Array, other: Array, size: int) -> None:
         """Compare so many elements, slice by slice."""
@@ -264,25 +252,20 @@ class _Walk:
                 self.meet((*path, str(index)), value, counterpart)
             elif kind is dict or kind is list:
                 if not (whole and identical(value, counterpart)):
-                    self.stack.append(((*path, str(index)), value, counterpart, None))
+                    self.enter((*path, str(index)), value, counterpart)
             elif value != counterpart:
                 self.meet((*path, str(index)), value, counterpart)
         return True
 
-    def leave(self, path: Path, one: Array, other: Array, mark: _Mark) -> None:
-        """Replace what was found inside an array by one `order`, where that says it all."""
-        count, truncated = mark
-        if len(self.found) < count + 2 and not self.truncated:
-            return  # one element at the most is not equal
+    def reordered(self, path: Path, one: Array, other: Array, count: int) -> bool:
+        """Whether the order of an array is all that was found in it, after so many differences elsewhere."""
         depth = len(self.at) + len(path)
         moved = {int(difference.path[depth]) for difference in self.found[count:]}
-        if len(moved) > 1 or (moved and self.truncated):  # equal elements need no second look
-            indexes: Collection[int] = range(len(one)) if self.truncated else moved
-            ours, theirs = self.seen(Sight.DECLARED, path, (one, other), (indexes, indexes))
-            if Counter(ours) == Counter(theirs):
-                del self.found[count:]
-                self.truncated = truncated
-                self.report(path, Class.ORDER, one, other)
+        if not moved or (len(moved) == 1 and not self.truncated):
+            return False
+        indexes = range(len(one)) if self.truncated else moved  # equal elements need no second look
+        ours, theirs = self.seen(Sight.DECLARED, path, (one, other), (indexes, indexes))
+        return Counter(ours) == Counter(theirs)
 
     def seen(
         self,
@@ -299,7 +282,6 @@ class _Walk:
         )
 
     def unordered(self, path: Path, one: Array, other: Array, rule: Rule) -> None:
-        start = len(self.stack)
         pairing = Pairing(one, other)
         if rule.key:
             pairing.by_key(rule.key, path, *self.digests[Sight.FULL])
@@ -317,7 +299,6 @@ class _Walk:
             self.report((*path, Anywhere(index)), _MISSING, one[index], None)
         for index in theirs:
             self.report((*path, Anywhere(index)), _EXTRA, None, other[index])
-        self.stack[start:] = reversed(self.stack[start:])
 
     def by_digest(self, pairing: Pairing, path: Path, sight: Sight) -> None:
         left = pairing.left()
@@ -354,9 +335,8 @@ class _Walk:
         """Whether there is a difference; without `eating`, one that a rule takes counts, too."""
         walk = _Walk(self.rules, self.same, self.budget, eating=eating)
         walk.limit = 1
-        result = walk.run(path, one, other)
-        taken = bool(result.ignored) and not eating
-        return bool(result.differences) or result.truncated or taken
+        walk.meet(path, one, other)
+        return bool(walk.found) or walk.truncated or (bool(walk.ignored) and not eating)
 
     def report(self, path: Path, kind: Class, one: object, other: object) -> None:
         self.budget.nodes -= self.entry_nodes

@@ -129,11 +129,11 @@ def fields_pattern(names: tuple[str, ...]) -> re.Pattern[bytes]:
     return re.compile(rb"\r\n(?=(?i:[%b]))(?i:(%b)):[ \t]*([^\r]*)" % (letters, known))
 
 
-def joined(head: bytes, pattern: re.Pattern[bytes]) -> dict[str, str]:
-    """The values of these fields, names in lower case; those of a repeated one as a list (RFC 9110 5.3)."""
+def joined(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The values of fields by name in lower case; those of a repeated one as a list (RFC 9110 5.3)."""
     values: dict[str, str] = {}
     repeated: dict[str, list[str]] = {}
-    for found, value in pattern.findall(head):
+    for found, value in fields:
         name, text = found.decode("latin-1").lower(), value.decode("latin-1").rstrip(" \t")
         if name in values:
             repeated.setdefault(name, [values[name]]).append(text)

@@ -15,8 +15,8 @@ from msgpack.exceptions import ExtraData, FormatError, OutOfData, StackError
 from rules.coding import Unreadable
 from rules.pointer import MISSING, Missing
 
-_HEAD_BYTES = 64  # where a spelling that is not the shortest shows, as a rule
 _BLANKS = b" \t\r\n"  # RFC 8259 2
+_BETWEEN = b":,[{" + _BLANKS  # before the first blank, where the spelling is not the shortest
 _BUFFER_BYTES_MAX = 2**31 - 1
 _FLOAT_CHARACTERS_MAX = 16  # a point and 15 digits, which a float keeps (DBL_DIG, C11 5.2.4.2.2)
 _fast = msgspec.json.Decoder().decode
@@ -30,7 +30,8 @@ def parse_json(body: bytes) -> object | Missing:
     again it gives the same bytes, so no name was there twice, and no number was lost.
     """
     text = body.strip(_BLANKS)
-    if text.find(b'": ', 0, _HEAD_BYTES) < 0:
+    blank = text.find(b" ")
+    if blank < 0 or text[blank - 1] not in _BETWEEN:
         try:
             document: object = _fast(text)
             if _spelled(document) == text:

@@ -1,6 +1,7 @@
 """The diff: every class of difference, ignores, unordered arrays, identities, and every limit."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
@@ -378,10 +379,23 @@ def test_a_large_array_in_another_order_is_one_difference() -> None:
     primary = [{"id": number, "name": f"n{number}"} for number in range(300)]
     result = diff({"a": primary, "b": 1}, {"a": primary[::-1], "b": 2}, RULES)
     assert [(d.path, d.kind) for d in result.differences] == [
-        (("b",), Class.VALUE),
         (("a",), Class.ORDER),
+        (("b",), Class.VALUE),
     ]
     assert not result.truncated
+
+
+def test_differences_come_in_the_order_of_the_document() -> None:
+    primary = {"a": {"b": [1, {"c": 2}], "d": 3}, "e": 4, "f": {"g": 5}}
+    secondary = {"a": {"b": [0, {"c": 0}], "d": 0}, "e": 0, "f": {"g": 0}}
+    result = diff(primary, secondary, RULES)
+    assert ["/".join(difference.path) for difference in result.differences] == [
+        "a/b/0",
+        "a/b/1/c",
+        "a/d",
+        "e",
+        "f/g",
+    ]
 
 
 def nested(value: object, depth: int, name: str | None = None) -> object:
@@ -411,6 +425,37 @@ def test_depth_inside_unordered_arrays_is_no_trouble() -> None:
     primary, secondary = [nested(1, 3_000), 1], [1, nested(2, 3_000)]
     result = diff(primary, secondary, rules(unordered=("",)), same(("8", "9")))
     assert [difference.kind for difference in result.differences] == [Class.MISSING, Class.EXTRA]
+
+
+def long_arrays(value: object, depth: int) -> object:
+    """Each level in slices."""
+    for _ in range(depth):
+        value = [0] * 64 + [value]
+    return value
+
+
+def mixed(value: object, depth: int) -> object:
+    return nested({"a": [value]}, depth - 2)
+
+
+@pytest.mark.parametrize("made", [long_arrays, mixed])
+def test_any_depth_within_the_limit_is_entered(made: Callable[[object, int], object]) -> None:
+    result = diff(made(1, 200), made(2, 200), RULES)
+    assert [difference.kind for difference in result.differences] == [Class.VALUE]
+    assert not result.truncated
+
+
+@pytest.mark.parametrize("depth", [150, 199, 250])
+def test_arrays_without_order_within_each_other_are_never_too_deep(depth: int) -> None:
+    """Each level tries pairs, and each trial does so below: that once ran out of Python's stack."""
+    primary: object = 8
+    secondary: object = 9
+    for _ in range(depth):
+        primary, secondary = [primary, "x"], ["x", secondary]
+    trying = DiffRules(rules=(allow("unordered", "/**"), allow("number", "/**", absolute=0.5)))
+    result = diff(primary, secondary, trying)
+    assert result.truncated
+    assert not result.differences
 
 
 NUMBERS = st.integers(-3, 3) | st.floats(-2, 2, width=16)

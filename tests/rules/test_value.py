@@ -22,12 +22,24 @@ def nested(depth: int) -> object:
         ([0], [False], False),
         ([float("nan")], [float("nan")], False),
         (["\ud800"], ["\ud800"], False),
-        ([2**80], [2**80], True),
+        ([2**64 - 1], [2**64 - 1], True),
+        ([2**80], [2**80], False),
         ([b"x"], [b"x"], True),
         ([object], [object], False),
         (nested(50_000), nested(50_000), False),
     ],
-    ids=["equal", "true or 1", "false or 0", "nan", "surrogate", "long", "bytes", "odd", "deep"],
+    ids=[
+        "equal",
+        "true or 1",
+        "false or 0",
+        "nan",
+        "surrogate",
+        "64 bits",
+        "long",
+        "bytes",
+        "odd",
+        "deep",
+    ],
 )
 def test_what_is_identical_is_equal_beyond_doubt(one: object, other: object, answer: bool) -> None:
     assert identical(one, other) is answer
