@@ -15,7 +15,7 @@ from rules.checksum import DIGESTS, Checksum, Whole, whole
 from rules.coding import Unreadable, decoded
 from rules.diff import diff
 from rules.difference import Class, Difference, DiffResult, DiffRules
-from rules.document import Body, Documents, Format, documents
+from rules.document import Answer, Documents, Format, documents
 from rules.framing import fields_pattern, joined, same_fields
 from rules.identity import payload_of
 from rules.message import Framing, Reply
@@ -127,19 +127,6 @@ class Comparison:
             object.__setattr__(self, name, value)
 
 
-class Answer(Struct, frozen=True, gc=False):
-    """What is compared of a reply: header names in lower case, the body without chunk framing.
-
-    `truncated` says that `body` is only the start of it; `whole`, where it is known, what all of it was.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    truncated: bool = False
-    whole: Whole | None = None
-
-
 Wholes = tuple[Whole | None, Whole | None]
 """What is known of bodies that are not kept: the primary's, and the secondary's."""
 
@@ -198,9 +185,11 @@ def compare(primary: Answer, secondary: Answer, comparison: Comparison, same: Sa
         headers = _headers(primary, secondary, comparison, same)
         found = (*outer.differences, *headers.differences)
         return _mismatch(found, "status", comparison, headers.ignored)
-    headers = _headers(primary, secondary, comparison, same)
+    headers = _NOTHING
+    if primary.headers is not secondary.headers:
+        headers = _headers(primary, secondary, comparison, same)
     truncated = primary.truncated or secondary.truncated
-    if not truncated and _equal_bytes(primary, secondary):
+    if not truncated and primary.body == secondary.body and _coding(primary) == _coding(secondary):
         return _judged(headers, _NOTHING, "equal_bytes", comparison)
     try:
         if truncated:
@@ -246,13 +235,6 @@ def _same_class(primary: int, secondary: int, match: StatusMatch) -> bool:
     return match is StatusMatch.CLASS and primary // 100 == secondary // 100
 
 
-def _equal_bytes(primary: Answer, secondary: Answer) -> bool:
-    coding = "content-encoding"
-    return primary.body == secondary.body and (
-        primary.headers.get(coding) == secondary.headers.get(coding)
-    )
-
-
 _NOTHING = DiffResult(differences=())
 _BYTES, _TEXT = Format.BYTES, Format.TEXT
 _EQUAL: Mapping[Format, str] = {each: f"equal_{each}" for each in Format}
@@ -261,8 +243,6 @@ _EQUAL: Mapping[Format, str] = {each: f"equal_{each}" for each in Format}
 def _headers(primary: Answer, secondary: Answer, comparison: Comparison, same: Same) -> DiffResult:
     """What differs in the chosen headers."""
     ours, theirs, names = primary.headers, secondary.headers, comparison.chosen
-    if ours is theirs:
-        return _NOTHING
     for name in names:
         if ours.get(name) != theirs.get(name):
             rules = comparison.header_rules
@@ -300,7 +280,7 @@ def _bodies(
     if len(primary.body) > limit or len(secondary.body) > limit:
         return _by_digest(primary, secondary, comparison)
     ours, theirs = _decoded(primary, comparison), _decoded(secondary, comparison)
-    if ours.data == theirs.data:
+    if ours.body == theirs.body:
         return "equal_decoded", _NOTHING
     try:
         read = documents(ours, theirs)
@@ -309,10 +289,10 @@ def _bodies(
             raise
         read = Documents(_BYTES)
     if read.format is _BYTES or (presence and read.format is _TEXT):
-        return "equal_bytes", _as_bytes(ours.data, theirs.data, comparison)
+        return "equal_bytes", _as_bytes(ours, theirs, comparison)
     result = diff(read.primary, read.secondary, comparison.body_rules, same, ("body",))
     if exact and not result.differences:
-        result = _as_bytes(ours.data, theirs.data, comparison)
+        result = _as_bytes(ours, theirs, comparison)
     return "equal_presence" if presence else _EQUAL[read.format], result
 
 
@@ -348,10 +328,10 @@ def _whole_of(answer: Answer, checksum: Checksum) -> Whole:
     return answer.whole
 
 
-def _as_bytes(primary: bytes, secondary: bytes, comparison: Comparison) -> DiffResult:
+def _as_bytes(primary: Answer, secondary: Answer, comparison: Comparison) -> DiffResult:
     """The one difference of bodies that have no fields."""
     checksum = comparison.checksum
-    return _apart(whole(primary, checksum), whole(secondary, checksum), comparison)
+    return _apart(whole(primary.body, checksum), whole(secondary.body, checksum), comparison)
 
 
 def _apart(primary: Whole, secondary: Whole, comparison: Comparison) -> DiffResult:
@@ -362,11 +342,12 @@ def _apart(primary: Whole, secondary: Whole, comparison: Comparison) -> DiffResu
     return diff(ours, theirs, replace(comparison.body_rules, presence=False), at=("body",))
 
 
-def _decoded(answer: Answer, comparison: Comparison) -> Body:
-    headers, data = answer.headers, answer.body
-    if coding := headers.get("content-encoding"):
-        data = decoded(data, coding, comparison.body_bytes_max * INFLATION_MAX)
-    return Body(data, headers.get("content-type", ""))
+def _decoded(answer: Answer, comparison: Comparison) -> Answer:
+    coding = answer.headers.get("content-encoding")
+    if not coding:
+        return answer
+    data = decoded(answer.body, coding, comparison.body_bytes_max * INFLATION_MAX)
+    return structs.replace(answer, body=data)
 
 
 def _summary(body: Whole, checksum: Checksum) -> str:

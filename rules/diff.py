@@ -123,7 +123,12 @@ class _Walk:
                 self.report(path, _TYPE, one, other)
         elif kind is dict or kind is list:
             self.enter(path, one, other)
-        elif not (self.rules.presence or equal(one, other) or self.alike(path, one, other)):
+        else:
+            self.scalars(path, one, other)
+
+    def scalars(self, path: Path, one: object, other: object) -> None:
+        """Compare two scalars of one sort."""
+        if not (self.rules.presence or equal(one, other) or self.alike(path, one, other)):
             self.report(path, _VALUE, one, other)
 
     def eaten(self, path: Path, one: object, other: object) -> bool:
@@ -163,7 +168,7 @@ class _Walk:
                 if not (looked and identical(value, counterpart)):
                     self.enter((*path, name), value, counterpart)
             elif value != counterpart:
-                self.meet((*path, name), value, counterpart)
+                self.scalars((*path, name), value, counterpart)
         if len(other) > common + len(renamed):
             self.beyond(path, other, one.keys() | set(renamed))
 
@@ -254,7 +259,7 @@ class _Walk:
                 if not (whole and identical(value, counterpart)):
                     self.enter((*path, str(index)), value, counterpart)
             elif value != counterpart:
-                self.meet((*path, str(index)), value, counterpart)
+                self.scalars((*path, str(index)), value, counterpart)
         return True
 
     def reordered(self, path: Path, one: Array, other: Array, count: int) -> bool:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
+from rules.checksum import Whole
 from rules.coding import Unreadable
 from rules.parsing import parse_json, parse_msgpack
 from rules.pointer import MISSING, Missing
@@ -54,11 +55,22 @@ class Format(StrEnum):
 _Formats = tuple[Format | None, Format | None]
 
 
-class Body(Struct, frozen=True, gc=False):
-    """A decoded body, and the value of its Content-Type."""
+class Answer(Struct, frozen=True, gc=False):
+    """What is compared of a reply: header names in lower case, the body without chunk framing.
 
-    data: bytes
-    content_type: str
+    `truncated` says that `body` is only the start of it; `whole`, where it is known, what all of it was.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    truncated: bool = False
+    whole: Whole | None = None
+
+    @property
+    def content_type(self) -> str:
+        """The value of its Content-Type; "" where it has none."""
+        return self.headers.get("content-type", "")
 
     def parameter(self, name: str) -> str:
         """A parameter of the media type; "" where it has none of this name."""
@@ -86,25 +98,28 @@ def _media(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def documents(primary: Body, secondary: Body) -> Documents:
-    """Read two bodies in the same way. Raises Unreadable where they cannot be trusted to mean one thing."""
-    bodies = (primary, secondary)
-    formats = (_declared(primary.content_type), _declared(secondary.content_type))
-    if formats[0] in _TREES or formats[1] in _TREES:
-        found = _trees(bodies, formats)
-        return found or _lines(bodies) or Documents(Format.BYTES)
+def documents(primary: Answer, secondary: Answer) -> Documents:
+    """Read two decoded bodies in the same way. Raises Unreadable where they cannot be trusted to mean one thing."""
+    answers = (primary, secondary)
+    one = other = _declared(primary.headers.get("content-type", ""))
+    if secondary.headers is not primary.headers:
+        other = _declared(secondary.headers.get("content-type", ""))
+    formats = (one, other)
+    if one in _TREES or other in _TREES:
+        found = _trees(answers, formats)
+        return found or _lines(answers) or Documents(Format.BYTES)
     if formats == (Format.FORM, Format.FORM):
-        return Documents(Format.FORM, _form(primary.data), _form(secondary.data))
+        return Documents(Format.FORM, _form(primary.body), _form(secondary.body))
     if formats == (Format.MULTIPART, Format.MULTIPART):
         ours, theirs = _multipart(primary), _multipart(secondary)
         if ours is not None and theirs is not None:
             return Documents(Format.MULTIPART, ours, theirs)
-    if Format.NDJSON in formats or all(_like_json(body) for body in bodies):
-        found = _guessed(bodies)
+    if Format.NDJSON in formats or all(_like_json(answer) for answer in answers):
+        found = _guessed(answers)
         if found is not None:
             return found
     if Format.BYTES not in formats:
-        return _texts(bodies)
+        return _texts(answers)
     return Documents(Format.BYTES)
 
 
@@ -131,39 +146,39 @@ _JSON, _MSGPACKED = Format.JSON, Format.MSGPACK
 _TREES = (_JSON, _MSGPACKED)
 
 
-def _like_json(body: Body) -> bool:
-    return body.data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+def _like_json(answer: Answer) -> bool:
+    return answer.body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
 
 
-def _trees(bodies: tuple[Body, Body], formats: _Formats) -> Documents | None:
+def _trees(answers: tuple[Answer, Answer], formats: _Formats) -> Documents | None:
     """Read each as it declares, JSON where it declares nothing; None where one is no such thing."""
-    primary, secondary = bodies
+    primary, secondary = answers
     ours, theirs = formats[0] is _MSGPACKED, formats[1] is _MSGPACKED
-    one = parse_msgpack(primary.data) if ours else parse_json(primary.data)
-    other = parse_msgpack(secondary.data) if theirs else parse_json(secondary.data)
+    one = parse_msgpack(primary.body) if ours else parse_json(primary.body)
+    other = parse_msgpack(secondary.body) if theirs else parse_json(secondary.body)
     if one is MISSING or other is MISSING:
         return None
     return Documents(_MSGPACKED if ours and theirs else _JSON, one, other)
 
 
-def _guessed(bodies: tuple[Body, Body]) -> Documents | None:
+def _guessed(answers: tuple[Answer, Answer]) -> Documents | None:
     """Read as JSON or lines of JSON what looks like it; None where that is in doubt."""
     try:
-        return _trees(bodies, (_JSON, _JSON)) or _lines(bodies)
+        return _trees(answers, (_JSON, _JSON)) or _lines(answers)
     except Unreadable:
-        if any(_declared(body.content_type) is Format.NDJSON for body in bodies):
+        if any(_declared(answer.content_type) is Format.NDJSON for answer in answers):
             raise
         return None
 
 
-def _lines(bodies: tuple[Body, Body]) -> Documents | None:
+def _lines(answers: tuple[Answer, Answer]) -> Documents | None:
     """Read both as JSON documents, one in a line."""
     found = []
-    for body in bodies:
-        if not _like_json(body) and body.data.strip():
+    for answer in answers:
+        if not _like_json(answer) and answer.body.strip():
             return None
         rows: list[object | Missing] = []
-        for line in body.data.split(b"\n"):
+        for line in answer.body.split(b"\n"):
             if line.strip():
                 rows.append(parse_json(line.strip()))
                 if rows[-1] is MISSING:
@@ -189,13 +204,13 @@ def _form(data: bytes) -> dict[str, list[str]]:
     return found
 
 
-def _multipart(body: Body) -> object | None:
+def _multipart(answer: Answer) -> object | None:
     """Parse a multipart body (RFC 2046 5.1): form-data by name, others in order; None if it is none."""
-    boundary = body.parameter("boundary").encode("utf-8", "replace")
+    boundary = answer.parameter("boundary").encode("utf-8", "replace")
     if not boundary:
         return None
     delimiter = b"\r\n--" + boundary
-    pieces = (b"\r\n" + body.data).split(delimiter, PARTS_MAX + 1)
+    pieces = (b"\r\n" + answer.body).split(delimiter, PARTS_MAX + 1)
     if len(pieces) > PARTS_MAX + 1:
         raise Unreadable("multipart_too_many_parts")
     if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
@@ -204,7 +219,7 @@ def _multipart(body: Body) -> object | None:
     if not all(piece.startswith(b"\r\n") for piece in inner):  # no whole delimiter, or an early end
         return None
     parts = [_part(piece) for piece in inner]
-    if _media(body.content_type) != "multipart/form-data":
+    if _media(answer.content_type) != "multipart/form-data":
         return [part for _, part in parts]
     found: dict[str, list[object]] = {}
     for name, part in sorted(parts, key=lambda pair: pair[0]):
@@ -253,13 +268,13 @@ def _part_headers(head: str) -> dict[str, str]:
     return found
 
 
-def _texts(bodies: tuple[Body, Body]) -> Documents:
+def _texts(answers: tuple[Answer, Answer]) -> Documents:
     """Read both as text, line by line where one has several lines; else they are bytes."""
     texts = []
-    for body in bodies:
-        charset = _CHARSETS.get(body.parameter("charset").lower())
+    for answer in answers:
+        charset = _CHARSETS.get(answer.parameter("charset").lower())
         try:
-            text = body.data.decode(charset or "utf-8").removeprefix("\ufeff")
+            text = answer.body.decode(charset or "utf-8").removeprefix("\ufeff")
         except UnicodeDecodeError:
             return Documents(Format.BYTES)
         if charset is None or _CONTROLS.search(text):

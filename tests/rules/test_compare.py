@@ -16,7 +16,6 @@ from msgspec import structs
 from rules.checksum import DIGESTS, Checksum, whole
 from rules.compare import (
     INFLATION_MAX,
-    Answer,
     Comparison,
     Match,
     StatusMatch,
@@ -27,6 +26,7 @@ from rules.compare import (
     compare,
 )
 from rules.difference import Class
+from rules.document import Answer
 from rules.message import Framing, Reply
 from rules.same import NONE
 from rules.tolerance import Rule, RuleKind

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from rules.compare import Answer, Comparison, VerdictKind, compare
+from rules.compare import Comparison, VerdictKind, compare
+from rules.document import Answer
 from rules.same import NONE
 from tests.rules.made import allow
 

@@ -6,7 +6,7 @@ import msgpack
 import pytest
 
 from rules.coding import Unreadable
-from rules.document import PARTS_MAX, Body, Documents, Format, documents, parameters
+from rules.document import PARTS_MAX, Answer, Documents, Format, documents, parameters
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -15,7 +15,11 @@ def read(
     primary: bytes, secondary: bytes, types: str | tuple[str, str] = "application/json"
 ) -> Documents:
     ours, theirs = (types, types) if isinstance(types, str) else types
-    return documents(Body(primary, ours), Body(secondary, theirs))
+    answers = (
+        Answer(200, {"content-type": content_type} if content_type else {}, body)
+        for body, content_type in ((primary, ours), (secondary, theirs))
+    )
+    return documents(*answers)
 
 
 @pytest.mark.parametrize(

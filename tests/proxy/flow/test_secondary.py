@@ -401,6 +401,6 @@ class Broken(Comparison):
     __slots__ = ()
 
     def __getattribute__(self, name: str) -> object:
-        if name == "chosen":
+        if name == "fields":
             raise RuntimeError("a defect")
         return super().__getattribute__(name)
