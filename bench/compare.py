@@ -1,7 +1,7 @@
 """What comparing two replies costs, beside DeepDiff and jsondiff: `python -m bench.compare`.
 
-Law: everybody starts from the same bytes, in the same rounds, in an order drawn anew for each round;
-a contestant that does not find the one difference, or finds one where there is none, is an error.
+Law: everybody starts from the same bytes, in the same rounds, in an order drawn anew for each round, in a process
+whose memory is tuned as the sidecar's; a contestant that counts other differences than there are is an error.
 """
 
 import json
@@ -18,6 +18,7 @@ import jsondiff
 from deepdiff import DeepDiff
 
 from bench import machine
+from proxy import memory
 from rules.compare import Comparison, VerdictKind, agree, answers, compare
 from rules.message import Reply
 from rules.same import NONE
@@ -215,6 +216,7 @@ def missed(rows: list[Measured]) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="Print every row as JSON.")
 def main(rounds: int, seed: int, spaced: bool, as_json: bool) -> None:
     """Run the benchmark; see --help."""
+    memory.tune()
     chance = random.Random(seed)
     rows = []
     for pair in pairs(spaced):

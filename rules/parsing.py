@@ -16,28 +16,30 @@ from rules.coding import Unreadable
 from rules.pointer import MISSING, Missing
 
 _BLANKS = b" \t\r\n"  # RFC 8259 2
-_BETWEEN = b":,[{" + _BLANKS  # before the first blank, where the spelling is not the shortest
+_BETWEEN = b":,[{" + _BLANKS  # before a blank that stands between values
 _BUFFER_BYTES_MAX = 2**31 - 1
 _FLOAT_CHARACTERS_MAX = 16  # a point and 15 digits, which a float keeps (DBL_DIG, C11 5.2.4.2.2)
 _fast = msgspec.json.Decoder().decode
 _spelled = msgspec.json.Encoder().encode
+_without_blanks = msgspec.json.format
 
 
 def parse_json(body: bytes) -> object | Missing:
     """The document of a JSON text (RFC 8259), or MISSING for what is none. Raises Unreadable.
 
-    What is spelled in the shortest way, blanks around it aside, is read at the speed of C: spelled
-    again it gives the same bytes, so no name was there twice, and no number was lost.
+    What is spelled in the shortest way, blanks aside, is read at the speed of C: spelled again it
+    gives the same bytes, so no name was there twice, and no number was lost.
     """
     text = body.strip(_BLANKS)
     blank = text.find(b" ")
-    if blank < 0 or text[blank - 1] not in _BETWEEN:
-        try:
-            document: object = _fast(text)
-            if _spelled(document) == text:
-                return document
-        except (ValueError, RecursionError):  # the long way says what is wrong
-            pass
+    try:
+        if blank >= 0 and text[blank - 1] in _BETWEEN:
+            text = _without_blanks(text, indent=-1)
+        document: object = _fast(text)
+        if _spelled(document) == text:
+            return document
+    except (ValueError, RecursionError):  # the long way says what is wrong
+        pass
     return _strict(body)
 
 

@@ -35,6 +35,59 @@ def test_every_spelling_of_a_tree_is_that_tree(tree: object) -> None:
         assert spelled(parse_json(text.encode())) == spelled(tree)
 
 
+ROWS = st.lists(
+    st.dictionaries(
+        st.sampled_from("ab"), st.none() | st.booleans() | st.integers(-9, 99), max_size=2
+    )
+    | st.text("x ,:", max_size=3),
+    max_size=3,
+)
+PIECES = [bytes([each]) for each in b' \t\r\n\x0b\x00,:{}[]"\\-.019tn\xc3'] + [
+    b", ",
+    b': "',
+    b'"a": 1',
+]
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(tree=ROWS, indent=st.sampled_from([None, 0, 2, "\t"]), data=st.data())
+def test_blanks_in_a_text_hide_nothing(
+    tree: object, indent: int | str | None, data: st.DataObject
+) -> None:
+    """Read without its blanks a text must be what it is with them, after any edit."""
+    text = json.dumps(tree, indent=indent).encode()
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, len(text)))
+        text = (
+            text[:at]
+            + data.draw(st.sampled_from(PIECES))
+            + text[at + data.draw(st.integers(0, 1)) :]
+        )
+    assert read(text) == expected(text)
+
+
+def read(text: bytes) -> object:
+    try:
+        document = parse_json(text)
+    except Unreadable:
+        return MISSING
+    return document if document is MISSING else spelled(document)
+
+
+def expected(text: bytes) -> object:
+    """What Python's json makes of a text, where no name is twice in one object."""
+
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError
+        return dict(pairs)
+
+    try:
+        return spelled(json.loads(text.decode(), object_pairs_hook=once))
+    except ValueError:
+        return MISSING
+
+
 @pytest.mark.parametrize(
     ("body", "document"),
     [
