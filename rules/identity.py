@@ -123,23 +123,27 @@ def parts_of(request: Request, captures: Mapping[str, tuple[int, int]]) -> Parts
 
 def payload_of(message: Request | Reply) -> bytes:
     """The body without chunk lines; empty when it was truncated or lies in a spool file."""
-    if isinstance(message, Reply) and message.truncated:
-        return b""
-    return unchunk(message.body) if message.chunked and message.body else message.body
+    body = message.body
+    if isinstance(message, Reply):
+        if message.truncated:
+            return b""
+    elif message.pieces:
+        body = b"".join(message.pieces)
+    return unchunk(body) if message.chunked and body else body
 
 
 def rebuilt(request: Request, parts: Parts) -> Request:
     """The request with changed parts, framed anew by Content-Length where its payload changed."""
-    head, body, chunked = parts.head, request.body, request.chunked
+    head, body, pieces, chunked = parts.head, request.body, request.pieces, request.chunked
     if parts.payload != payload_of(request):
-        body, chunked = parts.payload, False
+        body, pieces, chunked = parts.payload, (), False
         head = without(head, (b"content-length", b"transfer-encoding", b"trailer"))
         head = with_line(head, b"Content-Length: %d" % len(body))
     if parts.target != request.target:
         method, _, rest = head.split(b" ", 2)
         head = b" ".join((method, parts.target.encode("latin-1"), rest))
     return Request(
-        method=request.method, target=parts.target, head=head, body=body, chunked=chunked,
-        spool=request.spool, body_bytes=len(body) if request.spool is None else request.body_bytes,
-        spool_key=request.spool_key,
+        method=request.method, target=parts.target, head=head, body=body, pieces=pieces, chunked=chunked,
+        spool=request.spool, spool_key=request.spool_key,
+        body_bytes=request.body_bytes if request.spool or pieces else len(body),
     )  # fmt: skip

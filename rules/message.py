@@ -68,13 +68,15 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     `head` is the block from the request line to the empty line, hop-by-hop fields taken out, every
     other byte as the client sent it. `body` is the framed body as it was on the wire (with chunk
     lines when `chunked`), or empty when `spool` names the file that holds it: encrypted, if there is a
-    `spool_key`.
+    `spool_key`. It is empty, too, where it lies in the `pieces` in which it came: `rules.identity.payload_of`
+    joins them.
     """
 
     method: str
     target: str
     head: bytes
     body: bytes = b""
+    pieces: tuple[bytes, ...] = ()
     chunked: bool = False
     spool: str | None = None
     body_bytes: int = 0

@@ -149,7 +149,9 @@ def _is_long(job: Job, tried: Tried) -> bool:
     """Whether redaction may take long: what is compressed may be long once it is decoded."""
     outcome = () if isinstance(tried.outcome, Failure) else (tried.outcome,)
     messages = (job.request, job.reply, *outcome)
-    if sum(len(each.head) + len(each.body) for each in messages) > APART_BYTES_MIN:
+    body_bytes = 0 if job.request.spool else job.request.body_bytes  # of a file nothing is kept
+    body_bytes += sum(len(each.body) for each in messages[1:])
+    if sum(len(each.head) for each in messages) + body_bytes > APART_BYTES_MIN:
         return True
     return any(field(each.head, "content-encoding") for each in messages)
 

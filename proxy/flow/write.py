@@ -150,8 +150,7 @@ class Write:
 
     def _give_up(self, request: Request, refusal: Refusal | None) -> None:
         """An accepted write of which nothing was sent, nor journaled."""
-        intent = self._intent(request, ())
-        self._rooms.journal.accept(intent)
+        self._rooms.journal.accept(intent := self._intent(request, ()))
         self._rooms.journal.abort(intent)
         discard(request)
         if refusal is not None:
@@ -160,10 +159,11 @@ class Write:
     # the write
 
     def _go_spooled(self, spool: Spool) -> None:
-        if spool.in_file:
-            self._go(b"", spool)
-        else:
+        looked_into = not self._has_place or self._plan.route.reads_body
+        if looked_into and not spool.in_file:
             self._go(spool.memory())
+        else:
+            self._go(b"", spool)
 
     def _go(self, body: bytes, spool: Spool | None = None) -> None:
         self._whole = True
@@ -190,8 +190,8 @@ class Write:
             )  # fmt: skip
         return Request(
             method=head.method, target=head.target, head=self._sent_head,
-            chunked=head.framing is _CHUNKED, spool=str(spool.path), body_bytes=spool.size,
-            spool_key=spool.key,
+            chunked=head.framing is _CHUNKED, spool=str(spool.path) if spool.in_file else None,
+            pieces=spool.pieces(), body_bytes=spool.size, spool_key=spool.key,
         )  # fmt: skip
 
     async def _run(self, work: Work) -> None:

@@ -122,6 +122,7 @@ def pack_request(request: Request, cipher: Cipher | None = None, intent_id: int 
 
     With a cipher they are encrypted, to other bytes at each call: `seal` them anew.
     """
+    assert not request.pieces, "only what is never owed is left in pieces"
     packed: bytes = _pack(
         (PAYLOAD_VERSION, request.method, request.target, request.head, request.spool_key or request.body,
          request.chunked, request.body_bytes)

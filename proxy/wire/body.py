@@ -104,6 +104,10 @@ class Spool:
         assert not self.in_file
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
+    def pieces(self) -> tuple[bytes, ...]:
+        """The same, in the pieces in which it came: to join them is to copy them. None of what is in the file."""
+        return () if self.in_file else tuple(self._pieces)
+
     def close(self) -> None:
         """The body is whole: close the file, which stays. Raises OSError when its end cannot be written."""
         if self.in_file and not self._closed:

@@ -61,8 +61,11 @@ class Exchange(Slot[Outcome]):
     def send(self, connection: Connection, request: Request, head: bytes) -> None:
         """Send a request on this connection; of one whose body lies in a file only the head."""
         self.connection = connection
-        ended = request.spool is None
+        pieces = request.pieces
+        ended = request.spool is None and not pieces
         self._started = connection.start(self, request.method, head, request.body, ended=ended)
+        for index, piece in enumerate(pieces, 1):
+            connection.write(piece, ended=index == len(pieces))
 
     def reply(self, head: ReplyHead, data: bytes, ended: bool) -> None:
         """Part of Receiver."""

@@ -3,6 +3,7 @@
 import gzip
 
 import pytest
+from msgspec import structs
 
 from rules.framing import fields
 from rules.identity import (
@@ -152,6 +153,25 @@ def test_a_spooled_request_keeps_its_file_when_its_target_changes() -> None:
     assert (changed.spool, changed.body_bytes) == ("somewhere", 10**6)
     assert changed.spool_key == b"key"
     assert changed.head == b"PUT /orders/9 HTTP/1.1\r\n\r\n"
+
+
+def test_a_body_in_pieces_is_seen_as_one_and_stays_in_pieces_when_only_its_target_changes() -> None:
+    pieces = (b'{"order"', b": 42}")
+    request = structs.replace(a_request(b"".join(pieces)), body=b"", pieces=pieces)
+    assert payload_of(request) == b'{"order": 42}'
+    assert rebuilt(request, seen(request)) == request
+    found = {("order", "42"): "9"}
+    changed = rebuilt(request, translate(translations("path:id"), seen(request), found))
+    assert (changed.target, changed.pieces) == ("/orders/9", pieces)
+    assert (changed.body, changed.body_bytes) == (b"", 13)
+    changed = rebuilt(request, translate(translations("json:/order"), seen(request), found))
+    assert (changed.body, changed.pieces, changed.body_bytes) == (b'{"order": 9}', (), 12)
+
+
+def test_chunks_in_pieces_are_seen_without_their_lines() -> None:
+    framed = (b"2\r", b"\nab\r\n", b"0\r\n\r\n")
+    request = structs.replace(a_request(b"", chunked=True), pieces=framed)
+    assert payload_of(request) == b"ab"
 
 
 def test_an_identity_is_harvested_from_a_compressed_reply() -> None:

@@ -82,7 +82,7 @@ async def test_an_unknown_key_says_what_waits_until_it_is_settled() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 10, 3_000_000])
-async def test_a_spooled_body_has_the_fingerprint_that_it_has_in_memory(
+async def test_a_spooled_body_or_one_in_pieces_has_the_fingerprint_that_it_has_in_memory(
     tmp_path: Path, size: int
 ) -> None:
     body = bytes(range(250)) * (size // 250)
@@ -98,6 +98,9 @@ async def test_a_spooled_body_has_the_fingerprint_that_it_has_in_memory(
             method="PUT", target="/a", head=b"", chunked=chunked, spool=str(file),
             body_bytes=len(wire),
         )  # fmt: skip
+        assert await fingerprint_of(request) == whole
+        pieces = (wire[:7], wire[7:])
+        request = Request(method="PUT", target="/a", head=b"", chunked=chunked, pieces=pieces)
         assert await fingerprint_of(request) == whole
 
 

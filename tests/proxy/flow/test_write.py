@@ -7,9 +7,9 @@ from random import Random
 import pytest
 
 from rules.compare import VerdictKind
-from tests.proxy.flow.foreground import Sidecar, sidecar
+from tests.proxy.flow.foreground import Got, Sidecar, sidecar
 from tests.proxy.flow.scripted import Answer, Fault, Gate, Seen
-from tests.proxy.samples import disk_broken, journaled, until
+from tests.proxy.samples import disk_broken, journaled, rows, until
 
 LONG = b"body" * 200_000  # comes in several pieces
 
@@ -653,6 +653,79 @@ async def test_a_longer_body_that_is_only_shadowed_stays_in_memory_while_there_i
             await until(lambda: len(s.new.seen) == 2)
             await until(lambda: s.spools() == [])
             assert memory.free == 0
+
+
+IN_PIECES = """
+[[routes]]
+name = "orders"
+path = "/orders/{id}"
+[routes.translate]
+"path:id" = "order"
+[[routes]]
+name = "read"
+path = "/read/{id}"
+entity_key = ["json:/id"]
+"""
+
+
+async def in_pieces(s: Sidecar, path: str, body: bytes, fields: str = "") -> Got:
+    """Three pieces, of which the first comes with the head."""
+    memory = s.app.clients.door._rooms.memory  # type: ignore[attr-defined]
+    free = memory.free
+    head = f"PUT {path} HTTP/1.1\r\nHost: shop\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
+    third = len(body) // 3
+    async with s.client() as client:
+        client.send(head.encode() + body[:third])
+        await until(lambda: memory.free == free - 1)
+        for piece in (body[third : 2 * third], body[2 * third :]):
+            await asyncio.sleep(0.02)  # so that it comes by itself
+            client.send(piece)
+        return await client.reply()
+
+
+@pytest.mark.parametrize("fields", ["", "Idempotency-Key: k\r\n"])
+@pytest.mark.parametrize("path", ["/a", "/read/1"])
+async def test_a_shadowed_body_that_comes_in_pieces_reaches_both_sides(
+    tmp_path: Path, path: str, fields: str
+) -> None:
+    body = b'{"id": 1, "text": "%b"}' % (b"x" * 300_000)
+    async with sidecar(tmp_path, IN_PIECES, STAGE="shadow") as s:
+        s.new.always = Answer(200, b'{"other": 1}', ())
+        assert (await in_pieces(s, path, body, fields)).status == 200
+        await s.idle()
+        assert [each.seen[0].body for each in (s.legacy, s.new)] == [body, body]
+        assert s.app.tally.verdicts[VerdictKind.MISMATCH] == 1
+
+
+async def test_the_evidence_of_a_body_in_pieces_is_what_was_sent(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, IN_PIECES, STAGE="shadow") as s:
+        s.new.always = Answer(200, b'{"other": 1}', ())
+        assert (await in_pieces(s, "/a", b'{"colour": "a certain blue"}')).status == 200
+        await s.idle()
+        ledger = tmp_path / "ledger.db"
+        await until(lambda: rows(ledger, "SELECT * FROM verdicts"))
+        (row,) = rows(ledger, "SELECT evidence FROM verdicts")
+        assert "a certain blue" in row["evidence"]
+
+
+async def test_a_body_in_pieces_is_sent_under_a_translated_path(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, IN_PIECES + HARVEST, STAGE="shadow") as s:
+        s.legacy.will("/orders", Answer(201, b'{"id": 1}', ()))
+        s.new.will("/orders", Answer(201, b'{"id": "n1"}', ()))
+        assert (await s.ask("POST", "/orders", b"{}")).status == 201
+        await s.idle()
+        assert (await in_pieces(s, "/orders/1", b"z" * 200_000)).status == 200
+        await s.idle()
+        assert (s.new.targets()[-1], s.new.seen[-1].body) == ("/orders/n1", b"z" * 200_000)
+
+
+HARVEST = """
+[[routes]]
+name = "create"
+methods = ["POST"]
+path = "/orders"
+harvest = [{kind = "order", from = "json:/id"}]
+"""
 
 
 async def test_a_client_that_goes_before_its_body_is_whole_leaves_its_place(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def test_no_byte_is_lost_however_the_body_arrives(pieces: list[bytes], memory_ma
         for piece in pieces:
             spool.add(piece)
         assert (path.read_bytes() if spool.in_file else spool.memory()) == b"".join(pieces)
+        assert spool.pieces() == (() if spool.in_file else tuple(pieces))
         assert spool.size == len(b"".join(pieces))
         spool.close()
 

@@ -399,6 +399,22 @@ async def test_a_whole_request_goes_out_and_a_whole_reply_comes_back() -> None:
         assert len(server.peers) == 1
 
 
+@on_uvloop
+async def test_a_body_in_pieces_goes_out_whole() -> None:
+    pieces = tuple(bytes([each]) * 700_000 for each in b"abc")
+    head = b"PUT /a HTTP/1.1\r\nHost: shop\r\nContent-Length: 2100000\r\n\r\n"
+    request = Request(method="PUT", target="/a", head=head, pieces=pieces, body_bytes=2_100_000)
+    async with serving() as server, pooling(server) as pool:
+        for _ in range(2):
+            task = sending(pool, request)
+            backend = server.peers[0] if server.peers else await server.accept()
+            assert await backend.until() == head
+            assert await backend.exactly(2_100_000) == b"".join(pieces)
+            await backend.send(OK)
+            assert isinstance(await task, Reply)
+        assert len(server.peers) == 1  # it was of use again
+
+
 async def answer_next(server: Server, reply: bytes) -> Peer:
     """The backend's answer on the one connection."""
     peer = server.peers[0] if server.peers else await server.accept()
