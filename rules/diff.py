@@ -45,11 +45,12 @@ def diff(
         walk.meet((), primary, secondary)
     except (Exhausted, RecursionError):
         walk.truncated = True
+    exhausted = walk.budget.nodes < 0
     return DiffResult(
         differences=tuple(walk.found),
         ignored=tuple(walk.ignored),
-        truncated=walk.truncated,
-        exhausted=walk.budget.nodes < 0,
+        truncated=walk.truncated or exhausted,
+        exhausted=exhausted,
     )
 
 
