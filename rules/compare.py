@@ -185,9 +185,7 @@ def compare(primary: Answer, secondary: Answer, comparison: Comparison, same: Sa
         headers = _headers(primary, secondary, comparison, same)
         found = (*outer.differences, *headers.differences)
         return _mismatch(found, "status", comparison, headers.ignored)
-    headers = _NOTHING
-    if primary.headers is not secondary.headers:
-        headers = _headers(primary, secondary, comparison, same)
+    headers = _headers(primary, secondary, comparison, same)
     truncated = primary.truncated or secondary.truncated
     if not truncated and primary.body == secondary.body and _coding(primary) == _coding(secondary):
         return _judged(headers, _NOTHING, "equal_bytes", comparison)
@@ -243,6 +241,8 @@ _EQUAL: Mapping[Format, str] = {each: f"equal_{each}" for each in Format}
 def _headers(primary: Answer, secondary: Answer, comparison: Comparison, same: Same) -> DiffResult:
     """What differs in the chosen headers."""
     ours, theirs, names = primary.headers, secondary.headers, comparison.chosen
+    if ours is theirs:
+        return _NOTHING
     for name in names:
         if ours.get(name) != theirs.get(name):
             rules = comparison.header_rules

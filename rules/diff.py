@@ -57,8 +57,6 @@ def diff(
 class _Walk:
     """One pass over two documents. `eating`: whether what is ignored, or merely present, is left out."""
 
-    truncated = False
-
     def __init__(
         self, rules: DiffRules, same: Same, budget: Budget, at: Path = (), *, eating: bool = True
     ) -> None:
@@ -74,6 +72,7 @@ class _Walk:
         self.at = at
         self.found: list[Difference] = []
         self.ignored: dict[str, None] = {}
+        self.truncated = False
 
     @cached_property
     def digests(self) -> dict[Sight, tuple[Digests, Digests]]:
@@ -171,7 +170,7 @@ class _Walk:
             elif value != counterpart:
                 self.scalars((*path, name), value, counterpart)
         if len(other) > common + len(renamed):
-            self.beyond(path, other, one.keys() | set(renamed))
+            self.beyond(path, other, one.keys() | renamed)
 
     def alone(
         self, path: Path, name: str, one: dict[str, object], other: dict[str, object]

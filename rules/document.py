@@ -101,11 +101,8 @@ def _media(content_type: str) -> str:
 def documents(primary: Answer, secondary: Answer) -> Documents:
     """Read two decoded bodies in the same way. Raises Unreadable where they cannot be trusted to mean one thing."""
     answers = (primary, secondary)
-    one = other = _declared(primary.headers.get("content-type", ""))
-    if secondary.headers is not primary.headers:
-        other = _declared(secondary.headers.get("content-type", ""))
-    formats = (one, other)
-    if one in _TREES or other in _TREES:
+    formats = (_declared(primary.content_type), _declared(secondary.content_type))
+    if formats[0] in _TREES or formats[1] in _TREES:
         found = _trees(answers, formats)
         return found or _lines(answers) or Documents(Format.BYTES)
     if formats == (Format.FORM, Format.FORM):

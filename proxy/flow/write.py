@@ -150,7 +150,8 @@ class Write:
 
     def _give_up(self, request: Request, refusal: Refusal | None) -> None:
         """An accepted write of which nothing was sent, nor journaled."""
-        self._rooms.journal.accept(intent := self._intent(request, ()))
+        intent = self._intent(request, ())
+        self._rooms.journal.accept(intent)
         self._rooms.journal.abort(intent)
         discard(request)
         if refusal is not None:
@@ -159,11 +160,10 @@ class Write:
     # the write
 
     def _go_spooled(self, spool: Spool) -> None:
-        looked_into = not self._has_place or self._plan.route.reads_body
-        if looked_into and not spool.in_file:
-            self._go(spool.memory())
-        else:
+        if spool.in_file or (self._has_place and not self._plan.route.reads_body):
             self._go(b"", spool)
+        else:
+            self._go(spool.memory())
 
     def _go(self, body: bytes, spool: Spool | None = None) -> None:
         self._whole = True

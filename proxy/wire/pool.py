@@ -64,8 +64,10 @@ class Exchange(Slot[Outcome]):
         pieces = request.pieces
         ended = request.spool is None and not pieces
         self._started = connection.start(self, request.method, head, request.body, ended=ended)
-        for index, piece in enumerate(pieces, 1):
-            connection.write(piece, ended=index == len(pieces))
+        for piece in pieces:
+            connection.write(piece, ended=False)
+        if pieces:
+            connection.write(b"", ended=True)
 
     def reply(self, head: ReplyHead, data: bytes, ended: bool) -> None:
         """Part of Receiver."""
